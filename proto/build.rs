@@ -1,0 +1,30 @@
+//! Compiles the protos with protox, so that no `protoc` has to be installed.
+
+use std::{env, fs, path::PathBuf};
+
+use prost::Message;
+
+const PROTOS: &[&str] = &[
+    "rollcall/v1/failure.proto",
+    "rollcall/v1/invoke.proto",
+    "rollcall/v1/registry.proto",
+    "rollcall/v1/cluster.proto",
+    "rollcall/device/v1/device.proto",
+    "rollcall/peer/v1/raft.proto",
+    "rollcall/peer/v1/membership.proto",
+    "rollcall/peer/v1/link.proto",
+    "rollcall/storage/v1/log.proto",
+    "rollcall/storage/v1/snapshot.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    println!("cargo:rerun-if-changed={}", root.join("rollcall").display());
+
+    let descriptors = protox::compile(PROTOS, [&root])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("rollcall.descriptors.bin"), descriptors.encode_to_vec())?;
+
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}

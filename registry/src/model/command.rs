@@ -1,0 +1,184 @@
+//! What can be written to the replicated log. Time and ids enter through these, never through `apply`.
+
+use std::{fmt, sync::Arc};
+
+use compact_str::CompactString;
+
+use super::{
+    ids::{
+        AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId, NodeId,
+        Registration, StorageId,
+    },
+    profile::Profile,
+};
+
+/// A change of the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// The first command of a cluster.
+    FoundCluster(FoundCluster),
+    /// Allocates a node's id.
+    AdmitNode(AdmitNode),
+    /// A node has started, or registers again after a lapse.
+    NodeUp(NodeUp),
+    /// A node's lease lapsed, or it left.
+    NodeDown(NodeDown),
+    /// Opens and closes of device sessions, gathered by one node.
+    Batch(Batch),
+}
+
+/// Where a node is reached: `host:port`, resolved at each dial.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// By its peers.
+    pub peer: String,
+    /// By services.
+    pub api: String,
+    /// By devices. Empty: devices keep to their own list.
+    pub device: String,
+    /// For health and metrics.
+    pub http: String,
+}
+
+/// The first command of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundCluster {
+    /// The cluster's id.
+    pub cluster_id: ClusterId,
+    /// The founding members, in the order of their names; node ids rise from 1.
+    pub members: Vec<FoundingMember>,
+    /// Signs resume tokens.
+    pub token_key: [u8; 32],
+    /// Added to every epoch.
+    pub epoch_base: u64,
+}
+
+/// A founding member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundingMember {
+    /// Its id.
+    pub node: NodeId,
+    /// Its stable name.
+    pub name: CompactString,
+    /// Its data folder's id.
+    pub storage: StorageId,
+    /// Where it is reached.
+    pub addresses: Addresses,
+}
+
+/// Allocates a node's id; a name and storage that are known already keep theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdmitNode {
+    /// Its stable name.
+    pub name: CompactString,
+    /// Its data folder's id.
+    pub storage: StorageId,
+    /// Where it is reached.
+    pub addresses: Addresses,
+}
+
+/// A node has started, or registers again after a lapse.
+///
+/// (boot counter, registration) orders a node's registrations: equal to the current one returns the same incarnation,
+/// lower is refused, so that a delayed duplicate never invalidates sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeUp {
+    /// Which.
+    pub node: NodeId,
+    /// Its data folder's id.
+    pub storage: StorageId,
+    /// Of this start.
+    pub boot: BootCounter,
+    /// Of this registration.
+    pub registration: Registration,
+    /// Where it is reached.
+    pub addresses: Addresses,
+    /// The version it runs.
+    pub version: CompactString,
+}
+
+/// A node's sessions are no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeDown {
+    /// Which.
+    pub node: NodeId,
+    /// Only if this is still its incarnation.
+    pub incarnation: Incarnation,
+    /// Why.
+    pub reason: NodeDownReason,
+}
+
+/// Why a node is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeDownReason {
+    /// Its lease lapsed.
+    LeaseLapsed,
+    /// It left of its own will.
+    Stopped,
+}
+
+/// Changes of device sessions, gathered by one node.
+///
+/// Applies once: the number must be the last of the incarnation plus one; a repeat of the last changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The node that gathered them, and that holds the sessions.
+    pub node: NodeId,
+    /// Its incarnation; a batch of a dead one is refused whole.
+    pub incarnation: Incarnation,
+    /// The order of the node's batches.
+    pub number: BatchNumber,
+    /// In order; at most [`crate::limits::BATCH_CHANGES`].
+    pub changes: Vec<SessionChange>,
+}
+
+/// A change of one device's session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionChange {
+    /// The device.
+    pub device: DeviceKey,
+    /// What changes.
+    pub kind: ChangeKind,
+}
+
+/// What changes about a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// A session is opened on the batch's node.
+    Open(OpenSession),
+    /// The session is closed, if it still has this epoch.
+    Close(Epoch),
+    /// The session's profile is replaced, if it still has this epoch.
+    Update(Epoch, Arc<Profile>),
+}
+
+/// Opens a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenSession {
+    /// The agent process.
+    pub instance: InstanceId,
+    /// The device's own order of its attaches.
+    pub attach_number: AttachNumber,
+    /// What the device is and offers.
+    pub profile: Arc<Profile>,
+    /// Where the device connects from, for logs.
+    pub remote_addr: CompactString,
+    /// Only if the row has this epoch, or no session: set when a node announces its live streams again.
+    pub only_if: Option<Epoch>,
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FoundCluster(found) => write!(f, "found cluster {}", found.cluster_id),
+            Self::AdmitNode(admit) => write!(f, "admit {}", admit.name),
+            Self::NodeUp(up) => {
+                write!(f, "node {} up (boot {}, registration {})", up.node, up.boot, up.registration)
+            }
+            Self::NodeDown(down) => write!(f, "node {} down (incarnation {})", down.node, down.incarnation),
+            Self::Batch(batch) => {
+                write!(f, "batch {} of node {}, {} changes", batch.number, batch.node, batch.changes.len())
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What apply tells this node's own parts, and watchers, about a change that took effect.
+
+use std::sync::Arc;
+
+use super::{
+    ids::{DeviceKey, Epoch, Incarnation, InstanceId, LogIndex, NodeId},
+    profile::Profile,
+    rejection::ChangeRejection,
+};
+
+/// A change that took effect, in the order of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A device has a new session.
+    Opened {
+        /// The device.
+        device: DeviceKey,
+        /// The new session.
+        session: SessionRef,
+        /// What the device is and offers.
+        profile: Arc<Profile>,
+        /// The session that it replaces, even if its holder is down.
+        replaced: Option<SessionRef>,
+    },
+    /// A session ended.
+    Closed {
+        /// The device.
+        device: DeviceKey,
+        /// The session that ended.
+        session: SessionRef,
+    },
+    /// A session's profile changed.
+    Updated {
+        /// The device.
+        device: DeviceKey,
+        /// The session.
+        session: SessionRef,
+        /// The new profile.
+        profile: Arc<Profile>,
+    },
+    /// A node started, or registered again. Its sessions of older incarnations are void.
+    NodeUp {
+        /// The node.
+        node: NodeId,
+        /// Its new incarnation.
+        incarnation: Incarnation,
+    },
+    /// A node's sessions are void.
+    NodeDown {
+        /// The node.
+        node: NodeId,
+        /// The incarnation that ended.
+        incarnation: Incarnation,
+    },
+    /// A node was admitted.
+    NodeAdmitted {
+        /// The node.
+        node: NodeId,
+    },
+    /// A batch was applied.
+    BatchApplied(BatchOutcome),
+}
+
+/// A session, by what identifies it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionRef {
+    /// The node that holds it.
+    pub node: NodeId,
+    /// That node's incarnation.
+    pub incarnation: Incarnation,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The agent process.
+    pub instance: InstanceId,
+}
+
+/// What became of a node's batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchOutcome {
+    /// The node.
+    pub node: NodeId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// The batch's number.
+    pub number: super::ids::BatchNumber,
+    /// The entry that applied it: with [`Epoch`] and a position it gives each opened session's epoch.
+    pub index: LogIndex,
+    /// The changes that were refused, by position, rising. All others took effect.
+    pub refused: Vec<(u32, ChangeRejection)>,
+}

@@ -1,0 +1,8 @@
+//! The registry's model: what is replicated, and how each command changes it. Pure: no clock, I/O or randomness.
+
+pub mod command;
+pub mod event;
+pub mod ids;
+pub mod profile;
+pub mod rejection;
+pub mod response;

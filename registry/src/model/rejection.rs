@@ -1,0 +1,64 @@
+//! Refusals: values that are replicated like any other result, not faults.
+
+use thiserror::Error;
+
+use super::ids::{Epoch, NodeId};
+
+/// Why a change of a session was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ChangeRejection {
+    /// The same instance has attached since with a higher number: the device itself wants the other session.
+    #[error("the device attached again since, as epoch {newer}")]
+    OlderAttach {
+        /// The session that stands.
+        newer: Epoch,
+    },
+    /// The row no longer has the epoch that the change names.
+    #[error("the session is at epoch {current}")]
+    EpochMismatch {
+        /// The epoch in the row; 0: none.
+        current: Epoch,
+    },
+    /// An administrator disabled the device.
+    #[error("the device is disabled")]
+    Disabled,
+}
+
+/// Why a whole command was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CommandRejection {
+    /// The cluster is founded already.
+    #[error("the cluster is founded already")]
+    AlreadyFounded,
+    /// There is no cluster yet.
+    #[error("the cluster is not founded yet")]
+    NotFounded,
+    /// No node has this id.
+    #[error("node {0} is not a member")]
+    UnknownNode(NodeId),
+    /// The name belongs to a node with another data folder.
+    #[error(
+        "the name {name} belongs to node {node}, which has another data folder: remove node {node}, then start again"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The node that has it.
+        node: NodeId,
+    },
+    /// The node's data folder is not the one it was admitted with.
+    #[error("node {0} has another data folder: it lost its disk; remove it, then start again")]
+    StorageMismatch(NodeId),
+    /// A newer start or registration of the node is known.
+    #[error("node {0} has registered again since")]
+    OlderRegistration(NodeId),
+    /// The incarnation is over.
+    #[error("the incarnation of node {0} is over")]
+    DeadIncarnation(NodeId),
+    /// The batch is not the node's next one.
+    #[error("batch out of order: expected {expected}")]
+    BatchOutOfOrder {
+        /// The number that would be accepted.
+        expected: u64,
+    },
+}

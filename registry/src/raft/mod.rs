@@ -1,0 +1,3 @@
+//! The registry's openraft adapter: the only place that names openraft.
+
+pub mod type_config;
