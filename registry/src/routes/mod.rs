@@ -53,6 +53,11 @@ impl Routes {
         self.tables.load().roster.load().token_key
     }
 
+    /// What the cluster adds to each epoch.
+    pub fn epoch_base(&self) -> u64 {
+        self.tables.load().roster.load().epoch_base
+    }
+
     /// The last log index applied.
     pub fn applied_index(&self) -> LogIndex {
         self.tables.load().applied()
