@@ -140,7 +140,10 @@ impl Image {
     }
 
     fn expect_next(&self, entries: &[StoredEntry]) -> Result<(), StorageError> {
-        for (entry, expected) in entries.iter().zip(self.state.next_index()..) {
+        let Some(first) = entries.first() else { return Ok(()) };
+        // An empty log may begin anywhere.
+        let next = self.state.last.map_or(first.log_id.index, |last| last.index + 1);
+        for (entry, expected) in entries.iter().zip(next..) {
             if entry.log_id.index != expected {
                 return Err(StorageError::OutOfOrder { expected, found: entry.log_id.index });
             }

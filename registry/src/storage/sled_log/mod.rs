@@ -155,6 +155,7 @@ impl LogBackend for SledLog {
             if !window.truncate_after(last) {
                 return Ok(());
             }
+            let last = window.state().last;
             self.send(Write::TruncateAfter { last, done }, permit)?;
         }
         answer.await.unwrap_or(Err(StorageError::Closed))

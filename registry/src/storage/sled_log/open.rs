@@ -50,6 +50,7 @@ pub(super) fn open(
         removals: Arc::clone(&removals),
         fsync_seconds: metrics::histogram!(STORAGE_FSYNC_SECONDS),
         written,
+        first: checked.first,
         staged: Staged::none(),
     };
     start(dir, tree, removals, disk, checked)
@@ -69,7 +70,7 @@ fn start(
         dir: dir.clone(),
         tree,
         removals,
-        window: RwLock::new(Window::new(checked.state)),
+        window: RwLock::new(Window::new(checked.state, checked.first)),
         vote: RwLock::new(checked.vote),
         committed: Mutex::new(Committed::read_back(checked.committed)),
         fault: Fault::none(),
@@ -78,7 +79,11 @@ fn start(
     let writer = Writer::new(disk, requests, Arc::clone(&shared));
     thread::Builder::new()
         .name("rollcall-log".to_owned())
-        .spawn(move || writer.run())
+        .spawn(move || {
+            if let Some(farewell) = writer.run() {
+                farewell.say();
+            }
+        })
         .map_err(StorageError::io("start the writer of", dir.path()))?;
     Ok(SledLog::new(shared, sender))
 }
