@@ -27,7 +27,7 @@ async fn entries_of_all_sizes_come_back() {
     assert_eq!(all(&log).await, written);
     for (index, entry) in written.iter().enumerate() {
         let index = index as u64;
-        assert_eq!(log.read(index..index + 1, 0).await.unwrap(), [entry.clone()]);
+        assert_eq!(log.read(index..index + 1, 0).await.unwrap(), std::slice::from_ref(entry));
     }
 }
 
