@@ -1,6 +1,8 @@
 //! A log whose disk takes no more acknowledges nothing from then on, and keeps what it acknowledged before. The disk is
 //! full for a process of its own: this test program again, under a limit on the size of files.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{
     env,
     io::Write,

@@ -1,6 +1,8 @@
 //! A log that is killed at full write load keeps all that it acknowledged, without holes. The load comes from a process of
 //! its own: this test program again.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{
     env,
     io::{BufRead, BufReader, Write},
@@ -16,7 +18,7 @@ const CYCLES: u32 = 12;
 const KEPT_ENTRIES: u64 = 3_000;
 
 fn entry(index: u64) -> StoredEntry {
-    let bytes = if index % 97 == 0 { 15_000 } else { 100 + (index % 150) as usize };
+    let bytes = if index.is_multiple_of(97) { 15_000 } else { 100 + (index % 150) as usize };
     let content: Vec<u8> = (0..bytes).map(|at| (at as u64 ^ index) as u8).collect();
     StoredEntry { log_id: StoredLogId { term: 1, leader: 1, index }, bytes: content.into() }
 }
@@ -39,18 +41,18 @@ async fn write_until_killed(folder: &Path) {
             say("acknowledged", last);
         };
         log.append(entries, Box::new(done)).await.unwrap();
-        if round % 20 == 0 {
+        if round.is_multiple_of(20) {
             let term = log.vote().map_or(0, |vote| vote.term) + 1;
             log.save_vote(StoredVote { term, node: 1, committed: true }).await.unwrap();
             say("voted", term);
         }
-        if round % 30 == 0 && last > KEPT_ENTRIES {
+        if round.is_multiple_of(30) && last > KEPT_ENTRIES {
             let upto = entry(last - KEPT_ENTRIES).log_id;
             log.save_committed(Some(upto)).unwrap();
             say("purging", upto.index);
             log.purge(upto).await.unwrap();
         }
-        if round % 50 == 0 {
+        if round.is_multiple_of(50) {
             // The vote is queued behind all appends: their acknowledgements are said before the truncation is.
             log.save_vote(log.vote().unwrap()).await.unwrap();
             say("truncating", last - 40);

@@ -1,5 +1,7 @@
 //! openraft's view of the log, where its own suite does not look: bounded reads, many entries, and a restart.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{ops::Range, path::Path, sync::Arc};
 
 use futures::StreamExt;

@@ -1,5 +1,7 @@
 //! openraft's own suite for log stores, over both backends.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{io, sync::Arc};
 
 use futures::StreamExt;
