@@ -24,7 +24,7 @@ pub const EPOCH_POSITION_BITS: u32 = 12;
 /// Tables that the rows are spread over, each under its own lock: a write blocks the readers of one 256th for
 /// microseconds, and growing one table of a million rows' 256 takes a fraction of a millisecond.
 pub const ROW_SHARDS: usize = 256;
-/// Rows that are copied together when a snapshot still holds them and one of them changes: 7 KB, about a microsecond.
+/// Rows that are copied together when a snapshot still holds them and one of them changes: 8 KB, about a microsecond.
 pub const ROW_CHUNK: usize = 128;
 /// The largest record of a snapshot. A profile came through a batch of at most [`BATCH_BYTES`], a node remembers at
 /// most 4,096 refusals of some 20 bytes: larger ones are damage, and are not allocated for.

@@ -11,6 +11,7 @@ pub(crate) mod life;
 pub(crate) mod roster;
 pub(crate) mod row;
 pub(crate) mod shard;
+mod slot_index;
 pub(crate) mod tables;
 pub mod view;
 pub(crate) mod writer;
