@@ -12,6 +12,14 @@ pub const BATCH_LINGER: Duration = Duration::from_millis(2);
 pub const BATCH_QUEUE: usize = 20_000;
 /// Bits of an epoch that count positions in a batch.
 pub const EPOCH_POSITION_BITS: u32 = 12;
+/// Tables that the rows are spread over, each under its own lock: a write blocks the readers of one 256th for
+/// microseconds, and growing one table of a million rows' 256 takes a fraction of a millisecond.
+pub const ROW_SHARDS: usize = 256;
+/// Rows that are copied together when a snapshot still holds them and one of them changes: 8 KB, about a microsecond.
+pub const ROW_CHUNK: usize = 128;
+/// The largest record of a snapshot. A profile came through a batch of at most [`BATCH_BYTES`], a node remembers at
+/// most 4,096 refusals of some 20 bytes: larger ones are damage, and are not allocated for.
+pub const SNAPSHOT_RECORD_BYTES: usize = 1024 * 1024;
 /// Events kept for watchers that resume; older cursors are told so.
 pub const WATCH_HISTORY: usize = 65_536;
 
@@ -36,3 +44,5 @@ pub const LEASE_MARGIN: Duration = Duration::from_millis(500);
 const _: () = assert!(BATCH_CHANGES <= 1 << EPOCH_POSITION_BITS);
 const _: () = assert!(LEASE_BEAT.as_millis() * 3 <= LEASE_TTL.as_millis());
 const _: () = assert!(LEASE_MARGIN.as_millis() < LEASE_BEAT.as_millis());
+const _: () = assert!(ROW_SHARDS == 256, "a row's number keeps its shard in the low 8 bits");
+const _: () = assert!(BATCH_BYTES <= SNAPSHOT_RECORD_BYTES / 2);
