@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The Rollcall node: configuration, gRPC services, health, telemetry, lifecycle and the commands.
+//!
+//! Decisions about calls live in `rollcall-router`, who exists and who holds them in `rollcall-registry`. Tests start
+//! what `main` starts.
+
+pub mod config;
+pub mod limits;

@@ -1,0 +1,16 @@
+//! Settings: where they come from, which ones there are, and the type that cannot be wrong.
+//!
+//! Nothing here opens a socket or a data folder; it only reads the configuration file that it is told to read.
+
+mod error;
+mod flags;
+mod layers;
+mod settings;
+pub mod table;
+mod value;
+
+pub use error::{BadValue, ConfigError};
+pub use flags::SettingFlags;
+pub use layers::{Effective, Environment, Layers, Source};
+pub use settings::{Addresses, CallLimits, Listeners, LogFormat, LogSettings, Settings};
+pub use value::HostPort;

@@ -1,0 +1,237 @@
+//! The settings of a node, judged: a value of this type cannot be wrong.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{BadValue, ConfigError, HostPort, Layers, table, value};
+use crate::limits;
+
+/// The settings of `rollcall serve`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node's stable name.
+    pub name: String,
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// Peer addresses of the cluster, without duplicates; empty: a member, or a founder on its own.
+    pub join: Vec<HostPort>,
+    /// How many founders a new cluster has; 0: this node only joins.
+    pub bootstrap_expect: usize,
+    /// What the listeners are bound to.
+    pub listen: Listeners,
+    /// What others are told.
+    pub advertise: Addresses,
+    /// The bounds of calls.
+    pub calls: CallLimits,
+    /// How often a device is asked whether it is there.
+    pub heartbeat_interval: Duration,
+    /// How long calls in flight may take when the node stops.
+    pub drain_grace: Duration,
+    /// What is logged, and how.
+    pub log: LogSettings,
+}
+
+/// What the listeners are bound to. Port 0 lets the system choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listeners {
+    /// For services.
+    pub api: SocketAddr,
+    /// For devices.
+    pub device: SocketAddr,
+    /// For peers.
+    pub peer: SocketAddr,
+    /// For health and metrics.
+    pub http: SocketAddr,
+}
+
+/// What others are told. Port 0 stands for the port that the listener will have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// For services.
+    pub api: HostPort,
+    /// For devices; `None`: they keep to their own list.
+    pub device: Option<HostPort>,
+    /// For peers.
+    pub peer: HostPort,
+    /// For health and metrics.
+    pub http: HostPort,
+}
+
+/// The bounds of calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallLimits {
+    /// The deadline of calls that name none; at most `max_timeout`.
+    pub default_timeout: Duration,
+    /// The longest deadline.
+    pub max_timeout: Duration,
+    /// The largest payload of a call or reply.
+    pub max_payload_bytes: usize,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A filter that `tracing_subscriber::EnvFilter` takes.
+    pub filter: String,
+    /// How lines are written.
+    pub format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// Judges the layers.
+    ///
+    /// # Errors
+    /// The first value that its setting does not take, or pair of values that do not go together.
+    pub fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
+        let settings = Self {
+            name: layers.parsed(&table::NAME, value::node_name)?,
+            data_dir: layers.parsed(&table::DATA_DIR, value::path)?,
+            join: layers.parsed(&table::JOIN, value::host_ports)?,
+            bootstrap_expect: layers.parsed(&table::BOOTSTRAP_EXPECT, value::count)?,
+            listen: Listeners::from_layers(layers)?,
+            advertise: Addresses::from_layers(layers)?,
+            calls: CallLimits::from_layers(layers)?,
+            heartbeat_interval: layers.parsed(&table::HEARTBEAT_INTERVAL, heartbeat)?,
+            drain_grace: layers.parsed(&table::DRAIN_GRACE, drain_grace)?,
+            log: LogSettings::from_layers(layers)?,
+        };
+        settings.agree(layers)?;
+        Ok(settings)
+    }
+
+    /// Rules between settings.
+    fn agree(&self, layers: &Layers) -> Result<(), ConfigError> {
+        if self.calls.default_timeout > self.calls.max_timeout {
+            return Err(conflict(
+                layers,
+                &table::DEFAULT_TIMEOUT,
+                &table::MAX_TIMEOUT,
+                "the default must not be longer than the maximum",
+            ));
+        }
+        if self.bootstrap_expect > self.join.len().max(1) {
+            return Err(conflict(
+                layers,
+                &table::BOOTSTRAP_EXPECT,
+                &table::JOIN,
+                "`join` must list every founder, this node included",
+            ));
+        }
+        let listen = [
+            (&table::API_ADDR, self.listen.api),
+            (&table::DEVICE_ADDR, self.listen.device),
+            (&table::PEER_ADDR, self.listen.peer),
+            (&table::HTTP_ADDR, self.listen.http),
+        ];
+        for (at, (left, bound)) in listen.iter().enumerate() {
+            let same = listen[..at].iter().find(|(_, other)| other == bound && bound.port() != 0);
+            if let Some((right, _)) = same {
+                return Err(conflict(layers, left, right, "each listener needs an address of its own"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Listeners {
+    fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            api: layers.parsed(&table::API_ADDR, value::socket)?,
+            device: layers.parsed(&table::DEVICE_ADDR, value::socket)?,
+            peer: layers.parsed(&table::PEER_ADDR, value::socket)?,
+            http: layers.parsed(&table::HTTP_ADDR, value::socket)?,
+        })
+    }
+}
+
+impl Addresses {
+    fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            api: layers.parsed(&table::ADVERTISE_API_ADDR, HostPort::parse)?,
+            device: layers.parsed(&table::ADVERTISE_DEVICE_ADDR, value::optional_host_port)?,
+            peer: layers.parsed(&table::ADVERTISE_PEER_ADDR, HostPort::parse)?,
+            http: layers.parsed(&table::ADVERTISE_HTTP_ADDR, HostPort::parse)?,
+        })
+    }
+}
+
+impl CallLimits {
+    fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            default_timeout: layers.parsed(&table::DEFAULT_TIMEOUT, call_timeout)?,
+            max_timeout: layers.parsed(&table::MAX_TIMEOUT, call_timeout)?,
+            max_payload_bytes: layers.parsed(&table::MAX_PAYLOAD, |text| {
+                value::size_bytes(
+                    text,
+                    limits::PAYLOAD_BYTES_LEAST,
+                    limits::PAYLOAD_BYTES_MOST,
+                    "1KiB to 256MiB",
+                )
+            })?,
+        })
+    }
+}
+
+impl LogSettings {
+    fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            filter: layers.parsed(&table::LOG_LEVEL, log_filter)?,
+            format: layers.parsed(&table::LOG_FORMAT, log_format)?,
+        })
+    }
+}
+
+fn call_timeout(text: &str) -> Result<Duration, BadValue> {
+    value::duration(text, Duration::from_millis(1), Duration::from_secs(86_400), "1ms to 24h")
+}
+
+fn heartbeat(text: &str) -> Result<Duration, BadValue> {
+    value::duration(text, Duration::from_millis(100), Duration::from_secs(300), "100ms to 5m")
+}
+
+fn drain_grace(text: &str) -> Result<Duration, BadValue> {
+    value::duration(text, Duration::ZERO, Duration::from_secs(3_600), "0s to 1h")
+}
+
+fn log_filter(text: &str) -> Result<String, BadValue> {
+    const ALLOWED: &str =
+        "error, warn, info, debug, trace, off, or a filter such as info,rollcall_router=debug";
+    let filter = EnvFilter::builder().parse(text);
+    filter.map(|_| text.to_owned()).map_err(|error| BadValue::new(error.to_string(), ALLOWED))
+}
+
+fn log_format(text: &str) -> Result<LogFormat, BadValue> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(BadValue::new("no such format", "text, json")),
+    }
+}
+
+fn conflict(
+    layers: &Layers,
+    left: &'static table::Setting,
+    right: &'static table::Setting,
+    rule: &'static str,
+) -> ConfigError {
+    let (of_left, of_right) = (layers.get(left), layers.get(right));
+    ConfigError::Conflict {
+        left: left.key,
+        left_value: of_left.text,
+        left_source: of_left.source,
+        right: right.key,
+        right_value: of_right.text,
+        right_source: of_right.source,
+        rule,
+    }
+}

@@ -1,0 +1,156 @@
+//! The one table of settings: flags, variables, file keys, help and the documentation follow from it.
+
+/// A setting of `rollcall serve`.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name in the file. The flag is `--key-name`, the variable `ROLLCALL_KEY_NAME`.
+    pub key: &'static str,
+    /// What stands for the value in help.
+    pub metavar: &'static str,
+    /// Its value when nobody says otherwise.
+    pub default: DefaultValue,
+    /// What it does, in one line.
+    pub help: &'static str,
+    /// Why the default is what it is.
+    pub reason: &'static str,
+}
+
+/// A setting's value when nobody says otherwise.
+#[derive(Debug, Clone, Copy)]
+pub enum DefaultValue {
+    /// Always the same.
+    Text(&'static str),
+    /// The machine's host name.
+    Hostname,
+    /// The listener's address if it is bound to one IP, else the host name with its port.
+    Advertised(&'static Setting),
+}
+
+impl Setting {
+    /// `--key-name` without the dashes in front.
+    pub fn flag(&self) -> String {
+        self.key.replace('_', "-")
+    }
+
+    /// `ROLLCALL_KEY_NAME`.
+    pub fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.key.to_uppercase())
+    }
+
+    /// The default, as help and documentation show it.
+    pub fn default_shown(&self) -> String {
+        match self.default {
+            DefaultValue::Text("") => "empty".into(),
+            DefaultValue::Text(text) => text.into(),
+            DefaultValue::Hostname => "the host name".into(),
+            DefaultValue::Advertised(listener) => {
+                format!("{} if that is one IP, else the host name with its port", listener.key)
+            }
+        }
+    }
+}
+
+/// What the variables of all settings begin with.
+pub const VARIABLE_PREFIX: &str = "ROLLCALL_";
+
+/// The variable that names the configuration file, as `--config` does.
+pub const CONFIG_VARIABLE: &str = "ROLLCALL_CONFIG";
+
+/// The variable that names the nodes that the commands ask, as `--addr` does.
+pub const ADDR_VARIABLE: &str = "ROLLCALL_ADDR";
+
+macro_rules! settings {
+    ($($(#[$doc:meta])* $name:ident = $key:literal, $metavar:literal, $default:expr, $help:literal, $reason:literal;)*) => {
+        $($(#[$doc])* pub static $name: Setting =
+            Setting { key: $key, metavar: $metavar, default: $default, help: $help, reason: $reason };)*
+
+        /// All settings, in the order of the documentation.
+        pub static ALL: &[&Setting] = &[$(&$name),*];
+    };
+}
+
+use DefaultValue::{Advertised, Hostname, Text};
+
+settings! {
+    /// The node's stable name.
+    NAME = "name", "NAME", Hostname,
+        "The node's stable name, unique in the cluster",
+        "a StatefulSet's pods and most machines have stable host names";
+    /// The data folder.
+    DATA_DIR = "data_dir", "PATH", Text("/var/lib/rollcall"),
+        "Folder of the node's identity, log and snapshots; one node at a time",
+        "where packages and containers keep a service's state";
+    /// The peers of the cluster.
+    JOIN = "join", "HOST:PORT,...", Text(""),
+        "Peer addresses of the cluster's nodes, the same list on each of them",
+        "a node that is a member already needs none";
+    /// How many founders a new cluster has.
+    BOOTSTRAP_EXPECT = "bootstrap_expect", "COUNT", Text("0"),
+        "Found a new cluster once this many nodes of `join` see each other empty; 1 founds alone, 0 only joins",
+        "founding a second cluster by accident is worse than waiting for the first";
+    /// The API listener.
+    API_ADDR = "api_addr", "IP:PORT", Text("0.0.0.0:7400"),
+        "Listener for services: gRPC API, health, reflection",
+        "reachable from other pods and machines";
+    /// The device listener.
+    DEVICE_ADDR = "device_addr", "IP:PORT", Text("0.0.0.0:7401"),
+        "Listener for devices",
+        "reachable from where devices come in";
+    /// The peer listener.
+    PEER_ADDR = "peer_addr", "IP:PORT", Text("0.0.0.0:7402"),
+        "Listener for the cluster's other nodes",
+        "reachable from the other nodes; never expose it further";
+    /// The HTTP listener.
+    HTTP_ADDR = "http_addr", "IP:PORT", Text("0.0.0.0:7403"),
+        "Listener for /livez, /readyz and /metrics",
+        "reachable by the kubelet and by Prometheus";
+    /// Where services reach the API.
+    ADVERTISE_API_ADDR = "advertise_api_addr", "HOST:PORT", Advertised(&API_ADDR),
+        "Where services reach the API listener, as told to others; resolved at each dial",
+        "right on one machine and where host names resolve";
+    /// Where devices reach the device listener.
+    ADVERTISE_DEVICE_ADDR = "advertise_device_addr", "HOST:PORT", Text(""),
+        "Where devices reach the device listener from outside; empty: devices keep to their own list",
+        "a pod's name means nothing to a phone";
+    /// Where peers reach the peer listener.
+    ADVERTISE_PEER_ADDR = "advertise_peer_addr", "HOST:PORT", Advertised(&PEER_ADDR),
+        "Where the other nodes reach the peer listener; resolved at each dial",
+        "right on one machine and where host names resolve";
+    /// Where the HTTP listener is reached.
+    ADVERTISE_HTTP_ADDR = "advertise_http_addr", "HOST:PORT", Advertised(&HTTP_ADDR),
+        "Where health and metrics are reached, as told to others",
+        "right on one machine and where host names resolve";
+    /// The deadline of calls that name none.
+    DEFAULT_TIMEOUT = "default_timeout", "DURATION", Text("30s"),
+        "Deadline of a call that names none",
+        "devices may take 20 s; a call without an end would hold its memory for ever";
+    /// The longest deadline.
+    MAX_TIMEOUT = "max_timeout", "DURATION", Text("5m"),
+        "The longest deadline of a call; longer ones are cut to it",
+        "bounds how long a forgotten call holds its memory";
+    /// The largest payload.
+    MAX_PAYLOAD = "max_payload", "SIZE", Text("16MiB"),
+        "The largest payload of a call or reply, the same on all nodes",
+        "thirty times the half megabyte that devices usually return";
+    /// The devices' heartbeat.
+    HEARTBEAT_INTERVAL = "heartbeat_interval", "DURATION", Text("5s"),
+        "How often a device is asked whether it is there; silent for two of them, it is gone",
+        "finds a dead device in 10 s at a few bytes a second each";
+    /// The grace of a stop.
+    DRAIN_GRACE = "drain_grace", "DURATION", Text("30s"),
+        "How long calls in flight may still take when the node stops",
+        "the default deadline, and Kubernetes' default grace";
+    /// What is logged.
+    LOG_LEVEL = "log_level", "FILTER", Text("info"),
+        "What is logged: error, warn, info, debug, trace, or a filter such as info,rollcall_router=debug",
+        "one line for each change of the node's state, none for each call";
+    /// How it is logged.
+    LOG_FORMAT = "log_format", "text|json", Text("text"),
+        "How log lines are written to stderr",
+        "read by people first; collectors want json";
+}
+
+/// The setting of this key.
+pub fn find(key: &str) -> Option<&'static Setting> {
+    ALL.iter().copied().find(|setting| setting.key == key)
+}

@@ -1,0 +1,77 @@
+//! Every bound of this crate, with its reason.
+
+use std::time::Duration;
+
+/// The least that `max_payload` may be set to. Below it not even an error fits.
+pub const PAYLOAD_BYTES_LEAST: usize = 1024;
+/// The most that `max_payload` may be set to. A call holds its payload in memory on two nodes.
+pub const PAYLOAD_BYTES_MOST: usize = 256 * 1024 * 1024;
+/// What a message may carry besides its payload: metadata, labels, ids, encoding.
+pub const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
+
+/// The longest namespace, group, action, device id and request id. They are keys in maps and labels in logs.
+pub const NAME_BYTES: usize = 128;
+/// The longest affinity key. It is hashed for each call.
+pub const AFFINITY_KEY_BYTES: usize = 1024;
+/// The longest content type. RFC 6838 has 127 bytes a half; parameters need some room.
+pub const CONTENT_TYPE_BYTES: usize = 512;
+/// The most entries of `metadata`.
+pub const METADATA_ENTRIES: usize = 64;
+/// The most bytes of `metadata`, keys and values together; gRPC suggests the same for headers.
+pub const METADATA_BYTES: usize = 8 * 1024;
+/// The most labels of a request, as many as a device may carry.
+pub const LABELS: usize = 32;
+/// The longest key or value of a label.
+pub const LABEL_BYTES: usize = 256;
+/// The longest page token: a name, encoded.
+pub const PAGE_TOKEN_BYTES: usize = 512;
+
+/// Items of a page when the caller does not say.
+pub const PAGE_DEFAULT: usize = 100;
+/// The most items of a page.
+pub const PAGE_MOST: usize = 1_000;
+
+/// Calls in flight on one `InvokeStream`; more are answered OVERLOADED. To be measured.
+pub const STREAM_CALLS: usize = 10_000;
+/// Answers that wait for the reader of an `InvokeStream` before the stream ends: it sends and does not read.
+pub const STREAM_ANSWERS: usize = 2 * STREAM_CALLS;
+/// Answers between the task of an `InvokeStream` and its transport.
+pub const STREAM_CHANNEL: usize = 256;
+/// Events between a watch and its transport; the registry's own history takes what is slower.
+pub const WATCH_CHANNEL: usize = 64;
+
+/// How long a read waits for `min_index`, or for the leader's confirmation.
+pub const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// The most by which an answer comes before the caller's gRPC deadline, so that it arrives in time to be read.
+pub const DEADLINE_SLACK: Duration = Duration::from_millis(20);
+/// The part of the caller's time, one in so many, that the slack may take.
+pub const DEADLINE_SLACK_SHARE: u32 = 20;
+
+/// HTTP/2 pings on idle connections; finds dead peers and keeps NAT entries.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// How long such a ping may take.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long connections may take to end once the node has drained.
+pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// Log lines that wait to be written; more are dropped and counted.
+pub const LOG_LINES: usize = 16_384;
+/// Buckets of histograms in seconds: from a call in memory to a call at the limit of patience.
+pub const SECONDS_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0];
+/// How often histograms are folded; without it they grow.
+pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Open files below which a start warns: each device connection needs one.
+pub const OPEN_FILES_LEAST: u64 = 65_536;
+
+/// How often readiness is looked at.
+pub const READINESS_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a peer may take to say whether it has a leader.
+pub const PEER_QUESTION: Duration = Duration::from_millis(500);
+
+/// How long the commands wait for a connection to one node.
+pub const CLIENT_CONNECT: Duration = Duration::from_secs(3);
+
+const _: () = assert!(PAGE_DEFAULT <= PAGE_MOST);
+const _: () = assert!(PAYLOAD_BYTES_LEAST < PAYLOAD_BYTES_MOST);
