@@ -12,6 +12,14 @@ pub const BATCH_LINGER: Duration = Duration::from_millis(2);
 pub const BATCH_QUEUE: usize = 20_000;
 /// Bits of an epoch that count positions in a batch.
 pub const EPOCH_POSITION_BITS: u32 = 12;
+/// Tables that the rows are spread over, each under its own lock: a write blocks the readers of one 256th for
+/// microseconds, and growing one table of a million rows' 256 takes a fraction of a millisecond.
+pub const ROW_SHARDS: usize = 256;
+/// Rows that are copied together when a snapshot still holds them and one of them changes: 7 KB, about a microsecond.
+pub const ROW_CHUNK: usize = 128;
+/// The largest record of a snapshot. A profile came through a batch of at most [`BATCH_BYTES`], a node remembers at
+/// most 4,096 refusals of some 20 bytes: larger ones are damage, and are not allocated for.
+pub const SNAPSHOT_RECORD_BYTES: usize = 1024 * 1024;
 /// Events kept for watchers that resume; older cursors are told so.
 pub const WATCH_HISTORY: usize = 65_536;
 
@@ -24,6 +32,25 @@ pub const LOG_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Appends in flight to the log's writer: with two, openraft merges writes (131k/s instead of 84k/s at 1,024 clients).
 pub const LOG_APPENDS_IN_FLIGHT: usize = 2;
 
+/// Votes, truncations and purges waiting for the log's writer; a further one waits for room.
+pub const LOG_CONTROLS_QUEUED: usize = 64;
+/// The largest log entry. A batch of [`BATCH_BYTES`] fits four times; one entry always fits an append RPC.
+pub const LOG_ENTRY_BYTES: usize = 1024 * 1024;
+/// Entry bytes gathered into one flush: bounds how long the first of them waits for the last.
+pub const LOG_FLUSH_BYTES: usize = 8 * 1024 * 1024;
+/// The largest atomic write into sled. A longer append is written as several, then flushed once.
+pub const LOG_WRITE_BYTES: usize = 2 * 1024 * 1024;
+/// Keys deleted in one atomic write when the log is purged or truncated.
+pub const LOG_WRITE_DELETES: usize = 1_024;
+/// Entry bytes that one read of the log returns, unless a single entry is larger: an append RPC stays below 2 MiB.
+pub const LOG_READ_BYTES: usize = 1024 * 1024;
+/// Decoded entries kept for apply and replication, by their encoded size.
+pub const LOG_RECENT_BYTES: usize = 8 * 1024 * 1024;
+/// How long the log's mark of what was acknowledged may stay unsynced; also when an idle log notes the committed index.
+pub const LOG_MARK_INTERVAL: Duration = Duration::from_secs(1);
+/// The largest identity file that is read.
+pub const IDENTITY_BYTES: u64 = 1024 * 1024;
+
 /// How long a node's lease lasts, counted by the node from when it sends the beat.
 pub const LEASE_TTL: Duration = Duration::from_secs(4);
 /// How often a node beats.
@@ -33,6 +60,10 @@ pub const LEASE_TICK_LATE: Duration = Duration::from_millis(500);
 /// How much earlier than its lease ends a node takes it for lapsed.
 pub const LEASE_MARGIN: Duration = Duration::from_millis(500);
 
+const _: () = assert!(BATCH_BYTES < LOG_ENTRY_BYTES);
+const _: () = assert!(LOG_ENTRY_BYTES <= LOG_READ_BYTES);
 const _: () = assert!(BATCH_CHANGES <= 1 << EPOCH_POSITION_BITS);
 const _: () = assert!(LEASE_BEAT.as_millis() * 3 <= LEASE_TTL.as_millis());
 const _: () = assert!(LEASE_MARGIN.as_millis() < LEASE_BEAT.as_millis());
+const _: () = assert!(ROW_SHARDS == 256, "a row's number keeps its shard in the low 8 bits");
+const _: () = assert!(BATCH_BYTES <= SNAPSHOT_RECORD_BYTES / 2);

@@ -4,6 +4,8 @@ use std::fmt;
 
 use compact_str::CompactString;
 
+use crate::limits::EPOCH_POSITION_BITS;
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -56,6 +58,15 @@ number! {
 number! {
     /// How often a node registered within one start of its process; the first is 1.
     Registration
+}
+
+impl Epoch {
+    /// The epoch of the session that the change at `position` of the batch in entry `index` opens.
+    ///
+    /// Rises with (index, position) as long as a batch has at most 2^[`EPOCH_POSITION_BITS`] changes.
+    pub fn new(base: u64, index: LogIndex, position: u32) -> Self {
+        Self(base.saturating_add((index.0 << EPOCH_POSITION_BITS) | u64::from(position)))
+    }
 }
 
 macro_rules! opaque {
@@ -140,6 +151,7 @@ impl fmt::Display for GroupKey {
     }
 }
 
-fn namespace_or_default(namespace: &str) -> &str {
+/// The namespace that a request means: [`DEFAULT_NAMESPACE`] for one that names none.
+pub fn namespace_or_default(namespace: &str) -> &str {
     if namespace.is_empty() { DEFAULT_NAMESPACE } else { namespace }
 }

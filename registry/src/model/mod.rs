@@ -1,8 +1,11 @@
 //! The registry's model: what is replicated, and how each command changes it. Pure: no clock, I/O or randomness.
 
+mod apply;
 pub mod command;
 pub mod event;
 pub mod ids;
 pub mod profile;
 pub mod rejection;
 pub mod response;
+pub mod snapshot;
+pub mod state;

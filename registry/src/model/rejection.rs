@@ -61,4 +61,10 @@ pub enum CommandRejection {
         /// The number that would be accepted.
         expected: u64,
     },
+    /// The batch has more changes than an epoch can number.
+    #[error("the batch has {changes} changes, more than an epoch can number")]
+    BatchTooLarge {
+        /// How many it has.
+        changes: u64,
+    },
 }

@@ -1,80 +1,99 @@
-//! The read side: look-ups by device and by group, on this node's replica.
+//! The read side: look-ups by device and by group, on this node's replica, and the tables behind them.
+//!
+//! The tables are written by apply alone, through [`writer`]; a reader holds a shard's lock for one look-up.
 
+pub(crate) mod cohort;
+mod cohorts;
+mod devices;
+mod group_index;
+mod groups;
+pub(crate) mod life;
+pub(crate) mod roster;
+pub(crate) mod row;
+pub(crate) mod shard;
+pub(crate) mod tables;
 pub mod view;
+pub(crate) mod writer;
 
-use crate::model::ids::{ClusterId, DeviceKey, LogIndex, NodeId};
-use std::sync::Arc;
-use view::*;
+use std::sync::{Arc, atomic::Ordering};
 
-/// The read side.
-#[derive(Clone)]
-pub struct Routes;
+use arc_swap::ArcSwap;
 
-#[allow(missing_docs, unused_variables, clippy::todo)]
+use crate::model::ids::{ClusterId, LogIndex, NodeId};
+use tables::Tables;
+use view::{Counts, NodeView};
+
+/// The read side: a cheap handle, one for all threads.
+///
+/// A look-up sees each row as one entry left it. Look-ups that touch several rows (listings, groups) may see some
+/// rows before and some after an entry that is being applied; [`Self::applied_index`] rises once all of an entry's rows
+/// are in place. No lock is held between calls.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    tables: Arc<ArcSwap<Tables>>,
+}
+
 impl Routes {
+    pub(crate) fn over(tables: Arc<Tables>) -> Self {
+        Self { tables: Arc::new(ArcSwap::new(tables)) }
+    }
+
+    /// Shows other tables through all clones of this handle.
+    pub(crate) fn replace(&self, tables: Arc<Tables>) {
+        self.tables.store(tables);
+    }
+
     /// The cluster's id; `None` before it is founded.
     pub fn cluster_id(&self) -> Option<ClusterId> {
-        todo!()
+        self.tables.load().roster.load().cluster_id
     }
+
     /// The key that signs resume tokens; `None` before the cluster is founded.
     pub fn token_key(&self) -> Option<[u8; 32]> {
-        todo!()
+        self.tables.load().roster.load().token_key
     }
+
     /// The last log index applied.
     pub fn applied_index(&self) -> LogIndex {
-        todo!()
+        self.tables.load().applied()
     }
+
     /// A node by id.
     pub fn node(&self, id: NodeId) -> Option<Arc<NodeView>> {
-        todo!()
+        self.tables.load().roster.load().nodes.get(&id).map(|node| Arc::clone(&node.view))
     }
+
     /// A node by name.
     pub fn node_by_name(&self, name: &str) -> Option<Arc<NodeView>> {
-        todo!()
+        let tables = self.tables.load();
+        let roster = tables.roster.load();
+        let id = roster.names.get(name)?;
+        roster.nodes.get(id).map(|node| Arc::clone(&node.view))
     }
+
     /// All nodes, in the order of their names.
     pub fn nodes(&self) -> Vec<Arc<NodeView>> {
-        todo!()
+        let tables = self.tables.load();
+        let roster = tables.roster.load();
+        let by_name = roster.names.values().filter_map(|id| roster.nodes.get(id));
+        by_name.map(|node| Arc::clone(&node.view)).collect()
     }
-    /// A device.
-    pub fn device(&self, key: &DeviceKey) -> Option<DeviceView> {
-        todo!()
-    }
-    /// The way to a named device. Allocates nothing.
-    pub fn route(&self, namespace: &str, device: &str) -> Route {
-        todo!()
-    }
-    /// The nodes that hold matching devices of a group; `out` is cleared first.
-    pub fn candidates(
-        &self,
-        namespace: &str,
-        group: &str,
-        action: &str,
-        labels: &[(&str, &str)],
-        out: &mut Vec<Candidate>,
-    ) -> GroupMatch {
-        todo!()
-    }
-    /// Up to `limit` devices whose id is greater than `after`, in the order of their ids.
-    pub fn devices_after(
-        &self,
-        namespace: &str,
-        after: Option<&str>,
-        filter: &DeviceFilter<'_>,
-        limit: usize,
-    ) -> Vec<DeviceView> {
-        todo!()
-    }
-    /// Up to `limit` groups whose name is greater than `after`, in the order of their names.
-    pub fn groups_after(&self, namespace: &str, after: Option<&str>, limit: usize) -> Vec<GroupView> {
-        todo!()
-    }
+
     /// How much there is.
     pub fn counts(&self) -> Counts {
-        todo!()
+        let tables = self.tables.load();
+        let roster = tables.roster.load();
+        let lives = roster.nodes.values().filter_map(|node| node.life.as_ref());
+        Counts {
+            devices: tables.devices.load(Ordering::Relaxed),
+            sessions: lives.map(|life| life.sessions()).sum(),
+        }
     }
+
     /// The valid sessions that a node holds.
     pub fn sessions_of(&self, node: NodeId) -> u64 {
-        todo!()
+        let tables = self.tables.load();
+        let roster = tables.roster.load();
+        roster.nodes.get(&node).and_then(|node| node.life.as_ref()).map_or(0, |life| life.sessions())
     }
 }

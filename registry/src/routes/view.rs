@@ -86,6 +86,17 @@ pub struct Candidate {
     pub capacity: u64,
 }
 
+/// A connected device of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub device: CompactString,
+    /// Its session.
+    pub session: SessionView,
+    /// How many calls it takes at once.
+    pub capacity: u32,
+}
+
 /// Whether a group can take a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupMatch {

@@ -1,0 +1,32 @@
+//! A command: which of them it is.
+
+use rollcall_proto::storage::{self as proto, command::Kind};
+
+use super::{CodecError, batch, node_commands as nodes};
+use crate::model::command::Command;
+
+/// A command as it is written to the log.
+pub fn command_to_proto(command: &Command) -> proto::Command {
+    let kind = match command {
+        Command::FoundCluster(found) => Kind::FoundCluster(nodes::found_cluster_to_proto(found)),
+        Command::AdmitNode(admit) => Kind::AdmitNode(nodes::admit_node_to_proto(admit)),
+        Command::NodeUp(up) => Kind::NodeUp(nodes::node_up_to_proto(up)),
+        Command::NodeDown(down) => Kind::NodeDown(nodes::node_down_to_proto(down)),
+        Command::Batch(batch) => Kind::Batch(batch::batch_to_proto(batch)),
+    };
+    proto::Command { kind: Some(kind) }
+}
+
+/// A command as it was written to the log.
+///
+/// # Errors
+/// Of a kind that this version does not know, or damaged: see [`CodecError`]. It must not be skipped.
+pub fn command_from_proto(command: proto::Command) -> Result<Command, CodecError> {
+    Ok(match command.kind.ok_or(CodecError::UnknownKind("a command"))? {
+        Kind::FoundCluster(found) => Command::FoundCluster(nodes::found_cluster_from_proto(found)?),
+        Kind::AdmitNode(admit) => Command::AdmitNode(nodes::admit_node_from_proto(admit)?),
+        Kind::NodeUp(up) => Command::NodeUp(nodes::node_up_from_proto(up)?),
+        Kind::NodeDown(down) => Command::NodeDown(nodes::node_down_from_proto(down)?),
+        Kind::Batch(batch) => Command::Batch(batch::batch_from_proto(batch)?),
+    })
+}

@@ -1,0 +1,17 @@
+//! The model in the form in which it is written to the log and to snapshots (`rollcall.storage.v1`), and back.
+//!
+//! Whatever is read back is checked for what the types cannot say. Nothing in here panics, on any bytes. What a
+//! command *may* say is not judged here but by apply: an entry that cannot be read stops the node.
+
+mod batch;
+mod command;
+mod error;
+mod fields;
+mod node_commands;
+mod profile;
+mod snapshot_rows;
+
+pub use command::{command_from_proto, command_to_proto};
+pub use error::CodecError;
+pub use profile::{profile_from_proto, profile_to_proto};
+pub(crate) use snapshot_rows::*;

@@ -1,0 +1,97 @@
+//! The commands about the cluster and its nodes.
+
+use rollcall_proto::storage as proto;
+
+use super::{CodecError, fields::*};
+use crate::model::{
+    command::{AdmitNode, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp},
+    ids::{BootCounter, Incarnation, NodeId, Registration},
+};
+
+pub(super) fn found_cluster_to_proto(found: &FoundCluster) -> proto::FoundCluster {
+    let member = |member: &FoundingMember| proto::FoundingMember {
+        node_id: member.node.0,
+        name: member.name.to_string(),
+        storage_id: bytes_to_proto(&member.storage.to_bytes()),
+        addresses: Some(addresses_to_proto(&member.addresses)),
+    };
+    proto::FoundCluster {
+        cluster_id: bytes_to_proto(&found.cluster_id.to_bytes()),
+        members: found.members.iter().map(member).collect(),
+        token_key: bytes_to_proto(&found.token_key),
+        epoch_base: found.epoch_base,
+    }
+}
+
+pub(super) fn found_cluster_from_proto(found: proto::FoundCluster) -> Result<FoundCluster, CodecError> {
+    let member = |member: proto::FoundingMember| {
+        Ok(FoundingMember {
+            node: NodeId(member.node_id),
+            name: member.name.into(),
+            storage: storage_id_from_proto(&member.storage_id)?,
+            addresses: addresses_from_proto(member.addresses),
+        })
+    };
+    Ok(FoundCluster {
+        cluster_id: cluster_id_from_proto(&found.cluster_id)?,
+        members: found.members.into_iter().map(member).collect::<Result<_, CodecError>>()?,
+        token_key: token_key_from_proto(&found.token_key)?,
+        epoch_base: found.epoch_base,
+    })
+}
+
+pub(super) fn admit_node_to_proto(admit: &AdmitNode) -> proto::AdmitNode {
+    proto::AdmitNode {
+        name: admit.name.to_string(),
+        storage_id: bytes_to_proto(&admit.storage.to_bytes()),
+        addresses: Some(addresses_to_proto(&admit.addresses)),
+    }
+}
+
+pub(super) fn admit_node_from_proto(admit: proto::AdmitNode) -> Result<AdmitNode, CodecError> {
+    Ok(AdmitNode {
+        name: admit.name.into(),
+        storage: storage_id_from_proto(&admit.storage_id)?,
+        addresses: addresses_from_proto(admit.addresses),
+    })
+}
+
+pub(super) fn node_up_to_proto(up: &NodeUp) -> proto::NodeUp {
+    proto::NodeUp {
+        node_id: up.node.0,
+        storage_id: bytes_to_proto(&up.storage.to_bytes()),
+        boot_counter: up.boot.0,
+        registration: up.registration.0,
+        addresses: Some(addresses_to_proto(&up.addresses)),
+        version: up.version.to_string(),
+    }
+}
+
+pub(super) fn node_up_from_proto(up: proto::NodeUp) -> Result<NodeUp, CodecError> {
+    Ok(NodeUp {
+        node: NodeId(up.node_id),
+        storage: storage_id_from_proto(&up.storage_id)?,
+        boot: BootCounter(up.boot_counter),
+        registration: Registration(up.registration),
+        addresses: addresses_from_proto(up.addresses),
+        version: up.version.into(),
+    })
+}
+
+pub(super) fn node_down_to_proto(down: &NodeDown) -> proto::NodeDown {
+    let reason = match down.reason {
+        NodeDownReason::LeaseLapsed => proto::NodeDownReason::LeaseLapsed,
+        NodeDownReason::Stopped => proto::NodeDownReason::Stopped,
+    };
+    proto::NodeDown { node_id: down.node.0, incarnation: down.incarnation.0, reason: reason.into() }
+}
+
+pub(super) fn node_down_from_proto(down: proto::NodeDown) -> Result<NodeDown, CodecError> {
+    let reason = match proto::NodeDownReason::try_from(down.reason) {
+        Ok(proto::NodeDownReason::LeaseLapsed) => NodeDownReason::LeaseLapsed,
+        Ok(proto::NodeDownReason::Stopped) => NodeDownReason::Stopped,
+        Ok(proto::NodeDownReason::Unspecified) => return Err(CodecError::Missing("a reason")),
+        Err(_) => return Err(CodecError::UnknownKind("a reason")),
+    };
+    Ok(NodeDown { node: NodeId(down.node_id), incarnation: Incarnation(down.incarnation), reason })
+}

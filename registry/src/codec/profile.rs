@@ -1,0 +1,37 @@
+//! Profiles.
+
+use compact_str::CompactString;
+use rollcall_proto::storage as proto;
+
+use crate::model::profile::Profile;
+
+/// A profile as it is written.
+pub fn profile_to_proto(profile: &Profile) -> proto::DeviceProfile {
+    let label = |(key, value): &(CompactString, CompactString)| proto::Label {
+        key: key.to_string(),
+        value: value.to_string(),
+    };
+    proto::DeviceProfile {
+        groups: profile.groups.iter().map(CompactString::to_string).collect(),
+        labels: profile.labels.iter().map(label).collect(),
+        actions: profile.actions.iter().map(CompactString::to_string).collect(),
+        capacity: profile.capacity,
+    }
+}
+
+/// A profile as it was written, brought to its canonical form if it was not in it.
+pub fn profile_from_proto(profile: proto::DeviceProfile) -> Profile {
+    let compact = |items: Vec<String>| items.into_iter().map(CompactString::from).collect::<Vec<_>>();
+    let labels = profile.labels.into_iter().map(|label| (label.key.into(), label.value.into()));
+    let (groups, actions) = (compact(profile.groups), compact(profile.actions));
+    let labels: Vec<(CompactString, CompactString)> = labels.collect();
+    let canonical = rises(&groups) && rises(&actions) && labels.is_sorted_by(|a, b| a.0 < b.0);
+    if canonical {
+        return Profile { groups, labels, actions, capacity: profile.capacity.max(1) };
+    }
+    Profile::new(groups, labels, actions, profile.capacity)
+}
+
+fn rises(items: &[CompactString]) -> bool {
+    items.is_sorted_by(|a, b| a < b)
+}

@@ -1,0 +1,151 @@
+//! The records of a snapshot: the cluster, nodes, devices.
+
+use compact_str::CompactString;
+use rollcall_proto::storage as proto;
+
+use super::{CodecError, fields::*};
+use crate::{
+    model::{
+        event::BatchOutcome,
+        ids::{
+            AttachNumber, BatchNumber, BootCounter, Epoch, Incarnation, InstanceId, LogIndex, NodeId,
+            Registration,
+        },
+        rejection::ChangeRejection,
+        state::{Cluster, Node},
+    },
+    routes::{row::Row, view::NodeView},
+};
+
+/// Before the founding all is empty.
+pub(crate) fn cluster_to_proto(cluster: Option<&Cluster>) -> proto::ClusterRecord {
+    cluster.map_or_else(proto::ClusterRecord::default, |cluster| proto::ClusterRecord {
+        cluster_id: bytes_to_proto(&cluster.id.to_bytes()),
+        token_key: bytes_to_proto(&cluster.token_key),
+        epoch_base: cluster.epoch_base,
+        next_node_id: cluster.next_node_id,
+    })
+}
+
+pub(crate) fn cluster_from_proto(record: &proto::ClusterRecord) -> Result<Option<Cluster>, CodecError> {
+    if *record == proto::ClusterRecord::default() {
+        return Ok(None);
+    }
+    Ok(Some(Cluster {
+        id: cluster_id_from_proto(&record.cluster_id)?,
+        token_key: token_key_from_proto(&record.token_key)?,
+        epoch_base: record.epoch_base,
+        next_node_id: record.next_node_id,
+    }))
+}
+
+pub(crate) fn node_to_proto(node: &Node) -> proto::NodeRecord {
+    let view = &node.view;
+    let last = node.last_batch.as_ref();
+    proto::NodeRecord {
+        node_id: view.id.0,
+        name: view.name.to_string(),
+        storage_id: bytes_to_proto(&view.storage.to_bytes()),
+        addresses: Some(addresses_to_proto(&view.addresses)),
+        version: view.version.to_string(),
+        incarnation: view.incarnation.0,
+        boot_counter: view.boot.0,
+        registration: node.registration.0,
+        up: view.up,
+        batch_number: node.batch_number().0,
+        batch_index: last.map_or(0, |outcome| outcome.index.0),
+        batch_refused: last
+            .map(|outcome| outcome.refused.iter().map(refused_to_proto).collect())
+            .unwrap_or_default(),
+    }
+}
+
+/// A node without its life, which belongs to the tables.
+pub(crate) fn node_from_proto(record: proto::NodeRecord) -> Result<Node, CodecError> {
+    let id = NodeId(record.node_id);
+    let incarnation = Incarnation(record.incarnation);
+    let view = NodeView {
+        id,
+        name: record.name.into(),
+        storage: storage_id_from_proto(&record.storage_id)?,
+        addresses: addresses_from_proto(record.addresses),
+        version: record.version.into(),
+        incarnation,
+        boot: BootCounter(record.boot_counter),
+        up: record.up,
+    };
+    let refused = record.batch_refused.iter().map(refused_from_proto).collect::<Result<_, _>>()?;
+    let last_batch = (record.batch_number != 0).then_some(BatchOutcome {
+        node: id,
+        incarnation,
+        number: BatchNumber(record.batch_number),
+        index: LogIndex(record.batch_index),
+        refused,
+    });
+    Ok(Node { view, registration: Registration(record.registration), life: None, last_batch })
+}
+
+const OLDER_ATTACH: u32 = 1;
+const EPOCH_MISMATCH: u32 = 2;
+const DISABLED: u32 = 3;
+
+fn refused_to_proto((position, rejection): &(u32, ChangeRejection)) -> proto::RefusedChange {
+    let (reason, epoch) = match rejection {
+        ChangeRejection::OlderAttach { newer } => (OLDER_ATTACH, newer.0),
+        ChangeRejection::EpochMismatch { current } => (EPOCH_MISMATCH, current.0),
+        ChangeRejection::Disabled => (DISABLED, 0),
+    };
+    proto::RefusedChange { position: *position, reason, epoch }
+}
+
+fn refused_from_proto(refused: &proto::RefusedChange) -> Result<(u32, ChangeRejection), CodecError> {
+    let epoch = Epoch(refused.epoch);
+    let rejection = match refused.reason {
+        OLDER_ATTACH => ChangeRejection::OlderAttach { newer: epoch },
+        EPOCH_MISMATCH => ChangeRejection::EpochMismatch { current: epoch },
+        DISABLED => ChangeRejection::Disabled,
+        _ => return Err(CodecError::UnknownKind("a refusal")),
+    };
+    Ok((refused.position, rejection))
+}
+
+pub(crate) fn device_to_proto(row: &Row, profile: u32) -> proto::DeviceRecord {
+    let holder = row.cohort.holder.as_deref();
+    proto::DeviceRecord {
+        namespace: row.cohort.namespace.to_string(),
+        device_id: row.device.to_string(),
+        profile,
+        disabled: !row.cohort.enabled,
+        epoch: row.epoch.0,
+        instance: row.instance.0,
+        attach_number: row.attach_number.0,
+        node_id: holder.map_or(0, |life| life.node.0),
+        incarnation: holder.map_or(0, |life| life.incarnation.0),
+    }
+}
+
+/// A device's record, without what it names by number: its profile, its holder.
+pub(crate) struct DeviceRow {
+    pub(crate) namespace: CompactString,
+    pub(crate) device: CompactString,
+    pub(crate) profile: u32,
+    pub(crate) enabled: bool,
+    pub(crate) epoch: Epoch,
+    pub(crate) instance: InstanceId,
+    pub(crate) attach_number: AttachNumber,
+    pub(crate) holder: Option<(NodeId, Incarnation)>,
+}
+
+pub(crate) fn device_from_proto(record: proto::DeviceRecord) -> DeviceRow {
+    let holder = (NodeId(record.node_id), Incarnation(record.incarnation));
+    DeviceRow {
+        namespace: record.namespace.into(),
+        device: record.device_id.into(),
+        profile: record.profile,
+        enabled: !record.disabled,
+        epoch: Epoch(record.epoch),
+        instance: InstanceId(record.instance),
+        attach_number: AttachNumber(record.attach_number),
+        holder: (record.node_id != 0).then_some(holder),
+    }
+}

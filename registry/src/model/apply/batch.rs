@@ -1,0 +1,98 @@
+//! `Batch`: changes of sessions, each by itself, the whole once.
+
+use std::sync::Arc;
+
+use super::{close::close, open::open, update::update};
+use crate::{
+    limits::EPOCH_POSITION_BITS,
+    model::{
+        command::{Batch, ChangeKind, SessionChange},
+        event::{BatchOutcome, Event},
+        ids::{BatchNumber, Epoch, LogIndex},
+        rejection::{ChangeRejection, CommandRejection},
+        response::Response,
+        state::{Applied, Node, State},
+    },
+    routes::{life::Life, writer::Writer},
+};
+
+/// What the changes of a batch are applied with.
+struct Context {
+    epoch_base: u64,
+    index: LogIndex,
+    life: Arc<Life>,
+}
+
+/// Applies the changes in order if the batch is its node's next one; answers a repeat of the last one as before.
+pub(in crate::model) fn batch(state: &mut State, index: LogIndex, batch: &Batch) -> Applied {
+    let context = match admit(state, index, batch) {
+        Ok(Admission::Next(context)) => context,
+        Ok(Admission::Repeat(outcome)) => return Applied::answer(Response::Batch(outcome)),
+        Err(rejection) => return rejection.into(),
+    };
+    let mut events = Vec::with_capacity(batch.changes.len() + 1);
+    let mut refused = Vec::new();
+    for (position, change) in (0..).zip(&batch.changes) {
+        match apply_change(&mut state.writer, &context, position, change) {
+            Ok(event) => events.push(event),
+            Err(rejection) => refused.push((position, rejection)),
+        }
+    }
+    let outcome = BatchOutcome {
+        node: batch.node,
+        incarnation: batch.incarnation,
+        number: batch.number,
+        index,
+        refused,
+    };
+    if let Some(node) = state.nodes.get_mut(&batch.node) {
+        node.last_batch = Some(outcome.clone());
+    }
+    events.push(Event::BatchApplied(outcome.clone()));
+    Applied { response: Response::Batch(outcome), events }
+}
+
+enum Admission {
+    Next(Context),
+    Repeat(BatchOutcome),
+}
+
+fn admit(state: &mut State, index: LogIndex, batch: &Batch) -> Result<Admission, CommandRejection> {
+    let epoch_base = state.founded()?.epoch_base;
+    let node = state.member(batch.node)?;
+    let life = living(node, batch).ok_or(CommandRejection::DeadIncarnation(batch.node))?;
+    if let Some(last) = &node.last_batch
+        && last.number == batch.number
+    {
+        return Ok(Admission::Repeat(last.clone()));
+    }
+    let expected = BatchNumber(node.batch_number().0.saturating_add(1));
+    if batch.number != expected {
+        return Err(CommandRejection::BatchOutOfOrder { expected: expected.0 });
+    }
+    if batch.changes.len() > 1 << EPOCH_POSITION_BITS {
+        return Err(CommandRejection::BatchTooLarge { changes: batch.changes.len() as u64 });
+    }
+    Ok(Admission::Next(Context { epoch_base, index, life }))
+}
+
+/// The node's life, if it is the one that gathered the batch.
+fn living(node: &Node, batch: &Batch) -> Option<Arc<Life>> {
+    node.life.as_ref().filter(|life| life.incarnation == batch.incarnation && life.is_up()).cloned()
+}
+
+fn apply_change(
+    writer: &mut Writer,
+    context: &Context,
+    position: u32,
+    change: &SessionChange,
+) -> Result<Event, ChangeRejection> {
+    match &change.kind {
+        ChangeKind::Open(wanted) => {
+            let epoch = Epoch::new(context.epoch_base, context.index, position);
+            open(writer, &context.life, epoch, &change.device, wanted)
+        }
+        ChangeKind::Close(epoch) => close(writer, &change.device, *epoch),
+        ChangeKind::Update(epoch, profile) => update(writer, &change.device, *epoch, profile),
+    }
+}

@@ -1,0 +1,16 @@
+//! What each command does to the state: one file a command. Nothing in here can fail; a refusal is an answer.
+
+mod admit_node;
+mod batch;
+mod close;
+mod found_cluster;
+mod node_down;
+mod node_up;
+mod open;
+mod update;
+
+pub(super) use admit_node::admit_node;
+pub(super) use batch::batch;
+pub(super) use found_cluster::found_cluster;
+pub(super) use node_down::node_down;
+pub(super) use node_up::node_up;

@@ -1,0 +1,60 @@
+//! `NodeUp`: begins a life of a node.
+
+use std::{cmp::Ordering, sync::Arc};
+
+use crate::{
+    model::{
+        command::NodeUp,
+        event::Event,
+        ids::{Incarnation, LogIndex},
+        rejection::CommandRejection,
+        response::Response,
+        state::{Applied, Node, State},
+    },
+    routes::life::Life,
+};
+
+/// Begins a life of a node, unless this registration has begun one already, or a newer one is known.
+///
+/// The sessions of its older lives are void from then on.
+pub(in crate::model) fn node_up(state: &mut State, index: LogIndex, up: &NodeUp) -> Applied {
+    let node = match state.member(up.node) {
+        Ok(node) => node,
+        Err(rejection) => return rejection.into(),
+    };
+    if node.view.storage != up.storage {
+        return CommandRejection::StorageMismatch(up.node).into();
+    }
+    match order(node, up) {
+        Ordering::Equal if node.view.up => return Applied::answer(Response::Up(node.view.incarnation)),
+        Ordering::Equal | Ordering::Less => return CommandRejection::OlderRegistration(up.node).into(),
+        Ordering::Greater => {}
+    }
+    let incarnation = Incarnation(index.0);
+    begin(node, incarnation, up);
+    state.publish_roster();
+    let events = vec![Event::NodeUp { node: up.node, incarnation }];
+    Applied { response: Response::Up(incarnation), events }
+}
+
+/// How this registration stands to the node's last one. The first one is newer than none.
+fn order(node: &Node, up: &NodeUp) -> Ordering {
+    if node.life.is_none() {
+        return Ordering::Greater;
+    }
+    (up.boot, up.registration).cmp(&(node.view.boot, node.registration))
+}
+
+fn begin(node: &mut Node, incarnation: Incarnation, up: &NodeUp) {
+    if let Some(old) = &node.life {
+        old.end();
+    }
+    node.life = Some(Arc::new(Life::begun(up.node, incarnation)));
+    node.last_batch = None;
+    node.registration = up.registration;
+    node.view.boot = up.boot;
+    node.view.incarnation = incarnation;
+    node.view.up = true;
+    node.view.addresses = up.addresses.clone();
+    node.view.version = up.version.clone();
+}

@@ -1,0 +1,68 @@
+//! Opening a session, as part of a batch.
+
+use std::sync::Arc;
+
+use crate::{
+    model::{
+        command::OpenSession,
+        event::{Event, SessionRef},
+        ids::{DeviceKey, Epoch},
+        rejection::ChangeRejection,
+    },
+    routes::{
+        life::Life,
+        row::Row,
+        writer::{Content, Writer},
+    },
+};
+
+/// Opens a session at `epoch`, held by `life`; the device's first one makes its record.
+pub(super) fn open(
+    writer: &mut Writer,
+    life: &Arc<Life>,
+    epoch: Epoch,
+    device: &DeviceKey,
+    wanted: &OpenSession,
+) -> Result<Event, ChangeRejection> {
+    let place = writer.find(device);
+    if let Some(row) = place.row() {
+        may_replace(row, wanted)?;
+    }
+    let replaced = place.row().and_then(Row::open_session);
+    let content = Content {
+        epoch,
+        instance: wanted.instance,
+        attach_number: wanted.attach_number,
+        profile: Arc::clone(&wanted.profile),
+        enabled: true,
+        holder: Some(Arc::clone(life)),
+    };
+    writer.put(place, device, content);
+    let session =
+        SessionRef { node: life.node, incarnation: life.incarnation, epoch, instance: wanted.instance };
+    Ok(Event::Opened { device: device.clone(), session, profile: Arc::clone(&wanted.profile), replaced })
+}
+
+fn may_replace(row: &Row, wanted: &OpenSession) -> Result<(), ChangeRejection> {
+    if !row.cohort.enabled {
+        return Err(ChangeRejection::Disabled);
+    }
+    if is_older_attach(row, wanted) {
+        return Err(ChangeRejection::OlderAttach { newer: row.epoch });
+    }
+    // A node announces its live streams again: only those that nobody has taken over since.
+    match wanted.only_if {
+        Some(held) if row.epoch != held && row.valid_session().is_some() => {
+            Err(ChangeRejection::EpochMismatch { current: row.epoch })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether the device itself has attached since. An attach number opens one session; the same one may open it
+/// again only when that session is void or closed, as when a node announces its streams after a lapse.
+fn is_older_attach(row: &Row, wanted: &OpenSession) -> bool {
+    row.instance == wanted.instance
+        && (wanted.attach_number < row.attach_number
+            || (wanted.attach_number == row.attach_number && row.valid_session().is_some()))
+}

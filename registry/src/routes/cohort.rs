@@ -1,0 +1,83 @@
+//! A cohort: the rows that are alike in everything but the device. What they share is stored once, here.
+//!
+//! A row costs one pointer for its namespace, profile and holder, and a group is answered from the counts of its
+//! cohorts without touching a row.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use compact_str::CompactString;
+use hashbrown::HashSet;
+use parking_lot::RwLock;
+
+use super::{life::Life, shard::RowNumber};
+use crate::model::profile::Profile;
+
+/// Rows of one namespace, profile and holder. All but the members never changes: a row moves to another cohort.
+#[derive(Debug)]
+pub(crate) struct Cohort {
+    /// Unique among the cohorts of a replica's tables; another one on another replica.
+    pub(super) id: u64,
+    pub(crate) namespace: CompactString,
+    pub(crate) profile: Arc<Profile>,
+    /// Whether calls to its devices are allowed.
+    pub(crate) enabled: bool,
+    /// The life that holds the sessions. `None`: they are closed.
+    pub(crate) holder: Option<Arc<Life>>,
+    count: AtomicU32,
+    members: RwLock<HashSet<RowNumber>>,
+}
+
+impl Cohort {
+    pub(super) fn new(
+        id: u64,
+        namespace: CompactString,
+        profile: Arc<Profile>,
+        enabled: bool,
+        holder: Option<Arc<Life>>,
+    ) -> Self {
+        let members = RwLock::new(HashSet::new());
+        Self { id, namespace, profile, enabled, holder, count: AtomicU32::new(0), members }
+    }
+
+    /// The life that holds the sessions, if it is up.
+    pub(crate) fn valid_holder(&self) -> Option<&Life> {
+        self.holder.as_deref().filter(|life| life.is_up())
+    }
+
+    /// How many rows it has.
+    pub(crate) fn count(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Its rows, in no order.
+    pub(crate) fn members(&self) -> Vec<RowNumber> {
+        self.members.read().iter().copied().collect()
+    }
+
+    /// Adds a row; says whether it is the first.
+    pub(super) fn enter(&self, row: RowNumber) -> bool {
+        self.members.write().insert(row);
+        if let Some(holder) = &self.holder {
+            holder.gain();
+        }
+        self.count.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// Removes a row; says whether it was the last.
+    pub(super) fn leave(&self, row: RowNumber) -> bool {
+        let mut members = self.members.write();
+        members.remove(&row);
+        if members.capacity() > 64 && members.len() * 8 < members.capacity() {
+            // Sets never shrink by themselves; a storm's room would stay for ever.
+            let keep = members.len() * 2;
+            members.shrink_to(keep);
+        }
+        if let Some(holder) = &self.holder {
+            holder.lose();
+        }
+        self.count.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+}

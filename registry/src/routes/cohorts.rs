@@ -1,0 +1,105 @@
+//! The writer's register of cohorts and profiles: finds the one that a row belongs to, and forgets unused ones.
+
+use std::{hash::BuildHasher, sync::Arc};
+
+use compact_str::CompactString;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+
+use super::{cohort::Cohort, life::Life};
+use crate::model::{
+    ids::{Incarnation, NodeId},
+    profile::Profile,
+};
+
+/// All cohorts that have rows, and the profiles they share.
+#[derive(Debug, Default)]
+pub(super) struct Cohorts {
+    table: HashTable<Arc<Cohort>>,
+    /// Each profile once, with the number of cohorts that use it.
+    profiles: HashMap<Arc<Profile>, u32>,
+    hasher: DefaultHashBuilder,
+    next_id: u64,
+}
+
+impl Cohorts {
+    /// The cohort of these; made if there is none.
+    pub(super) fn find_or_make(
+        &mut self,
+        namespace: &CompactString,
+        profile: &Arc<Profile>,
+        enabled: bool,
+        holder: Option<&Arc<Life>>,
+    ) -> Arc<Cohort> {
+        let life = life_key(holder);
+        let hash = hash(&self.hasher, namespace, profile, enabled, life);
+        let is_it = |cohort: &Arc<Cohort>| {
+            cohort.enabled == enabled
+                && life_key(cohort.holder.as_ref()) == life
+                && cohort.namespace == *namespace
+                && (Arc::ptr_eq(&cohort.profile, profile) || cohort.profile == *profile)
+        };
+        if let Some(found) = self.table.find(hash, is_it) {
+            return Arc::clone(found);
+        }
+        let profile = self.share(profile);
+        self.next_id += 1;
+        let cohort = Cohort::new(self.next_id, namespace.clone(), profile, enabled, holder.cloned());
+        let cohort = Arc::new(cohort);
+        let hasher = &self.hasher;
+        self.table.insert_unique(hash, Arc::clone(&cohort), |cohort| hash_of(hasher, cohort));
+        cohort
+    }
+
+    /// Forgets a cohort that has no rows left, and its profile with its last cohort.
+    pub(super) fn forget(&mut self, cohort: &Cohort) {
+        let hash = hash_of(&self.hasher, cohort);
+        if let Ok(entry) = self.table.find_entry(hash, |probe| probe.id == cohort.id) {
+            entry.remove();
+        }
+        if let Some(users) = self.profiles.get_mut(&cohort.profile) {
+            *users -= 1;
+            if *users == 0 {
+                self.profiles.remove(&cohort.profile);
+            }
+        }
+    }
+
+    /// All cohorts, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Cohort>> {
+        self.table.iter()
+    }
+
+    /// How many profiles are in use.
+    pub(super) fn profiles(&self) -> usize {
+        self.profiles.len()
+    }
+
+    fn share(&mut self, profile: &Arc<Profile>) -> Arc<Profile> {
+        let users = self.profiles.entry(Arc::clone(profile));
+        let shared = Arc::clone(users.key());
+        *users.or_insert(0) += 1;
+        shared
+    }
+}
+
+/// What a life is told apart by. `None`: closed.
+type LifeKey = Option<(NodeId, Incarnation)>;
+
+fn life_key(holder: Option<&Arc<Life>>) -> LifeKey {
+    holder.map(|life| (life.node, life.incarnation))
+}
+
+fn hash_of(hasher: &DefaultHashBuilder, cohort: &Cohort) -> u64 {
+    let life = life_key(cohort.holder.as_ref());
+    hash(hasher, &cohort.namespace, &cohort.profile, cohort.enabled, life)
+}
+
+fn hash(
+    hasher: &DefaultHashBuilder,
+    namespace: &str,
+    profile: &Profile,
+    enabled: bool,
+    life: LifeKey,
+) -> u64 {
+    hasher.hash_one((namespace, profile, enabled, life))
+}

@@ -1,0 +1,107 @@
+//! Look-ups by device, and the listing of devices.
+
+use std::{cmp::Ordering, collections::BinaryHeap, sync::Arc};
+
+use super::{
+    Routes,
+    row::Row,
+    view::{DeviceFilter, DeviceView, Route},
+};
+use crate::model::ids::{DeviceKey, namespace_or_default};
+
+impl Routes {
+    /// A device.
+    pub fn device(&self, key: &DeviceKey) -> Option<DeviceView> {
+        self.tables.load().read(&key.namespace, &key.device, view_of)
+    }
+
+    /// The way to a named device. Allocates nothing.
+    pub fn route(&self, namespace: &str, device: &str) -> Route {
+        let namespace = namespace_or_default(namespace);
+        self.tables.load().read(namespace, device, route_of).unwrap_or(Route::NotConnected)
+    }
+
+    /// Up to `limit` devices whose id is greater than `after`, in the order of their ids.
+    ///
+    /// Reads every row, without a lock: some ten milliseconds per million.
+    pub fn devices_after(
+        &self,
+        namespace: &str,
+        after: Option<&str>,
+        filter: &DeviceFilter<'_>,
+        limit: usize,
+    ) -> Vec<DeviceView> {
+        if limit == 0 {
+            return Vec::new();
+        }
+        let namespace = namespace_or_default(namespace);
+        let chunks = self.tables.load().chunks();
+        let rows = chunks.iter().flat_map(|chunk| chunk.iter().flatten());
+        let mut page = BinaryHeap::new();
+        for row in rows.filter(|row| after.is_none_or(|after| row.device.as_str() > after)) {
+            let last = page.peek().filter(|_| page.len() >= limit);
+            if last.is_some_and(|last: &ById<'_>| row.device >= last.0.device)
+                || row.cohort.namespace != namespace
+                || !matches(row, filter)
+            {
+                continue;
+            }
+            if last.is_some() {
+                page.pop();
+            }
+            page.push(ById(row));
+        }
+        page.into_sorted_vec().into_iter().map(|ById(row)| view_of(row)).collect()
+    }
+}
+
+fn view_of(row: &Row) -> DeviceView {
+    DeviceView {
+        key: DeviceKey { namespace: row.cohort.namespace.clone(), device: row.device.clone() },
+        profile: Arc::clone(&row.cohort.profile),
+        enabled: row.cohort.enabled,
+        session: row.valid_session(),
+    }
+}
+
+fn route_of(row: &Row) -> Route {
+    if !row.cohort.enabled {
+        return Route::Disabled;
+    }
+    match row.valid_session() {
+        Some(session) => Route::Held { session, profile: Arc::clone(&row.cohort.profile) },
+        None => Route::NotConnected,
+    }
+}
+
+fn matches(row: &Row, filter: &DeviceFilter<'_>) -> bool {
+    let holder = row.cohort.valid_holder();
+    let profile = &row.cohort.profile;
+    (!filter.connected_only || holder.is_some())
+        && filter.node.is_none_or(|node| holder.is_some_and(|holder| holder.node == node))
+        && filter.group.is_none_or(|group| profile.belongs_to(group))
+        && profile.carries(filter.labels.iter().copied())
+}
+
+/// A row in the order of its device's id.
+struct ById<'a>(&'a Row);
+
+impl Ord for ById<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.device.cmp(&other.0.device)
+    }
+}
+
+impl PartialOrd for ById<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ById<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for ById<'_> {}

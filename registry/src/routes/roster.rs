@@ -1,0 +1,24 @@
+//! The cluster and its nodes as readers see them: replaced as a whole when one of them changes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use compact_str::CompactString;
+
+use super::{life::Life, view::NodeView};
+use crate::model::ids::{ClusterId, NodeId};
+
+/// A node and its current or last life.
+#[derive(Debug, Clone)]
+pub(crate) struct RosterNode {
+    pub(crate) view: Arc<NodeView>,
+    pub(crate) life: Option<Arc<Life>>,
+}
+
+/// The cluster and its nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    pub(crate) cluster_id: Option<ClusterId>,
+    pub(crate) token_key: Option<[u8; 32]>,
+    pub(crate) nodes: BTreeMap<NodeId, RosterNode>,
+    pub(crate) names: BTreeMap<CompactString, NodeId>,
+}

@@ -1,0 +1,83 @@
+//! A shard of the rows: a slab of chunks, and a table that finds a device's slot.
+//!
+//! Chunks are shared with snapshots and listings, which only clone pointers; the first change of a chunk that is still
+//! shared copies it.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use super::row::Row;
+use crate::limits::ROW_CHUNK;
+
+/// Rows that are copied together.
+pub(crate) type Chunk = [Option<Row>; ROW_CHUNK];
+
+/// A row's place: the slot in its shard, and the shard in the low 8 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct RowNumber(u32);
+
+impl RowNumber {
+    pub(super) fn new(shard: usize, slot: u32) -> Self {
+        Self((slot << 8) | (shard as u32 & 0xff))
+    }
+
+    pub(super) fn shard(self) -> usize {
+        (self.0 & 0xff) as usize
+    }
+
+    pub(super) fn slot(self) -> u32 {
+        self.0 >> 8
+    }
+}
+
+/// A shard of the rows.
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    slots: HashTable<u32>,
+    chunks: Vec<Arc<Chunk>>,
+    rows: u32,
+}
+
+impl Shard {
+    /// A device's row and its slot.
+    pub(super) fn find(&self, hash: u64, namespace: &str, device: &str) -> Option<(u32, &Row)> {
+        let is_it = |slot: &u32| self.row(*slot).is_some_and(|row| row.is_of(namespace, device));
+        let slot = *self.slots.find(hash, is_it)?;
+        self.row(slot).map(|row| (slot, row))
+    }
+
+    /// The row in a slot.
+    pub(super) fn row(&self, slot: u32) -> Option<&Row> {
+        let slot = slot as usize;
+        self.chunks.get(slot / ROW_CHUNK)?[slot % ROW_CHUNK].as_ref()
+    }
+
+    /// Adds a device that is not there yet; returns its slot.
+    pub(super) fn insert(&mut self, hash: u64, row: Row, hash_of: impl Fn(&Row) -> u64) -> u32 {
+        let slot = self.rows;
+        self.rows += 1;
+        if slot as usize / ROW_CHUNK == self.chunks.len() {
+            self.chunks.push(Arc::new([const { None }; ROW_CHUNK]));
+        }
+        self.replace(slot, row);
+        let chunks = &self.chunks;
+        self.slots.insert_unique(hash, slot, |&slot| {
+            chunks[slot as usize / ROW_CHUNK][slot as usize % ROW_CHUNK].as_ref().map_or(0, &hash_of)
+        });
+        slot
+    }
+
+    /// Puts a row into a slot that is in use.
+    pub(super) fn replace(&mut self, slot: u32, row: Row) {
+        let slot = slot as usize;
+        if let Some(chunk) = self.chunks.get_mut(slot / ROW_CHUNK) {
+            Arc::make_mut(chunk)[slot % ROW_CHUNK] = Some(row);
+        }
+    }
+
+    /// The rows as they are now; later changes do not show.
+    pub(super) fn chunks(&self) -> &[Arc<Chunk>] {
+        &self.chunks
+    }
+}
