@@ -31,6 +31,8 @@ pub const ROW_CHUNK: usize = 128;
 pub const SNAPSHOT_RECORD_BYTES: usize = 1024 * 1024;
 /// Events kept for watchers that resume; older cursors are told so.
 pub const WATCH_HISTORY: usize = 65_536;
+/// Events that one watcher copies out of the history at a time.
+pub const WATCH_AHEAD: usize = 256;
 
 /// The largest value in sled: larger ones go to blob files that are never fsynced (measured: 8 KB none, 20 KB some).
 pub const LOG_VALUE_BYTES: usize = 6 * 1024;

@@ -34,7 +34,8 @@ pub struct RegistryConfig {
     pub name: String,
     /// Where everything that must outlive the process is kept. Made if it is not there.
     pub data_dir: PathBuf,
-    /// Peer addresses, `host:port`: of the founding members, or of any members to join.
+    /// Peer addresses, `host:port`: of the founding members, or of any members to join. May be empty for a node that
+    /// founds a cluster alone, and for one that is a member already.
     pub join: Vec<String>,
     /// How many nodes found the cluster together; the join list then names exactly these. 0: only ever join.
     pub bootstrap_expect: usize,
@@ -154,7 +155,7 @@ impl Registry {
         let inner = &self.inner;
         let lease_held = inner.lease.held(Moment::now());
         let known = ClusterStatus {
-            cluster_id: inner.routes.cluster_id(),
+            cluster_id: inner.routes.cluster_id().or(inner.folder.seat().map(|seat| seat.cluster)),
             name: inner.folder.name().to_owned(),
             applied: inner.routes.applied_index(),
             lease_held,
@@ -305,10 +306,7 @@ fn check(config: &RegistryConfig) -> Result<(), StartError> {
     if config.name.is_empty() || config.name.len() > 128 {
         return fail(format!("name must have 1 to 128 bytes, not {}", config.name.len()));
     }
-    if config.join.is_empty() {
-        return fail("join is empty: name the peer address of at least one node".to_owned());
-    }
-    if config.bootstrap_expect > 0 && config.join.len() != config.bootstrap_expect {
+    if config.bootstrap_expect > 1 && config.join.len() != config.bootstrap_expect {
         return fail(format!(
             "bootstrap_expect is {} and join has {} addresses: the list names exactly the founding nodes, the same on each; \
              a node that joins later has bootstrap_expect = 0",

@@ -8,7 +8,7 @@ use tokio::sync::watch as tokio_watch;
 
 use crate::{
     handle::ApplyObserver,
-    limits::WATCH_HISTORY,
+    limits::{WATCH_AHEAD, WATCH_HISTORY},
     model::{
         event::Event,
         ids::{ClusterId, LogIndex},
@@ -86,7 +86,7 @@ impl WatchHistory {
             Some(cursor) => (cursor.index, cursor.position),
             None => (routes.applied_index(), u32::MAX),
         };
-        let watch = Watch { history: self.clone(), newest, cluster, after };
+        let watch = Watch { history: self.clone(), newest, cluster, after, ahead: VecDeque::new() };
         watch.check()?;
         Ok(watch)
     }
@@ -128,29 +128,28 @@ pub struct Watch {
     newest: tokio_watch::Receiver<LogIndex>,
     cluster: ClusterId,
     after: (LogIndex, u32),
+    /// Taken from the history, not yet returned.
+    ahead: VecDeque<WatchItem>,
 }
 
 impl Watch {
-    /// Where the watch stands.
-    pub fn cursor(&self) -> Cursor {
-        Cursor { cluster: self.cluster, index: self.after.0, position: self.after.1 }
-    }
-
-    /// The next changes, at least one and at most `most`; waits for them.
+    /// The next change; waits for it.
     ///
     /// # Errors
     /// [`WatchError::TooOld`] when the watcher fell too far behind.
     ///
     /// # Cancel safety
     /// Nothing is lost: what was not returned comes again.
-    pub async fn next(&mut self, most: usize) -> Result<Vec<WatchItem>, WatchError> {
+    pub async fn next(&mut self) -> Result<WatchItem, WatchError> {
         loop {
-            self.newest.mark_unchanged();
-            let items = self.take(most)?;
-            if !items.is_empty() {
-                return Ok(items);
+            if let Some(item) = self.ahead.pop_front() {
+                return Ok(item);
             }
-            self.newest.changed().await.map_err(|_| WatchError::Stopping)?;
+            self.newest.mark_unchanged();
+            self.take()?;
+            if self.ahead.is_empty() {
+                self.newest.changed().await.map_err(|_| WatchError::Stopping)?;
+            }
         }
     }
 
@@ -162,24 +161,25 @@ impl Watch {
         Ok(())
     }
 
-    fn take(&mut self, most: usize) -> Result<Vec<WatchItem>, WatchError> {
+    /// Copies some changes out of the history, so that its lock is taken once for many.
+    fn take(&mut self) -> Result<(), WatchError> {
         self.check()?;
         let kept = self.history.kept.lock();
         let from = kept.changes.partition_point(|(index, position, _)| (*index, *position) <= self.after);
         let cursor = |index, position| Cursor { cluster: self.cluster, index, position };
-        let items: Vec<_> = kept
+        self.ahead = kept
             .changes
             .range(from..)
-            .take(most)
+            .take(WATCH_AHEAD)
             .map(|(index, position, event)| WatchItem {
                 cursor: cursor(*index, *position),
                 event: event.clone(),
             })
             .collect();
         drop(kept);
-        if let Some(last) = items.last() {
+        if let Some(last) = self.ahead.back() {
             self.after = (last.cursor.index, last.cursor.position);
         }
-        Ok(items)
+        Ok(())
     }
 }
