@@ -59,6 +59,8 @@ pub const LOG_READ_BYTES: usize = 1024 * 1024;
 pub const LOG_RECENT_BYTES: usize = 8 * 1024 * 1024;
 /// How long the log's mark of what was acknowledged may stay unsynced; also when an idle log notes the committed index.
 pub const LOG_MARK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long an opening log waits for threads of a log that this process closed just before.
+pub const LOG_RELEASE_WAIT: Duration = Duration::from_secs(5);
 /// The largest identity file that is read.
 pub const IDENTITY_BYTES: u64 = 1024 * 1024;
 

@@ -41,7 +41,7 @@ async fn write_until_full(folder: &Path) {
             println!("\nrefused: {refused}\nend");
             return;
         }
-        std::io::stdout().write_all(format!("\nacknowledged {index} .").as_bytes()).unwrap();
+        std::io::stdout().write_all(format!("acknowledged {index} .\n").as_bytes()).unwrap();
     }
 }
 
@@ -75,8 +75,9 @@ async fn a_full_disk_poisons_the_log_and_loses_nothing() {
     let refused = said.lines().find_map(|line| line.strip_prefix("refused: ")).unwrap();
     println!("{refused}");
     assert!(refused.contains("the log store has failed"), "{refused}");
-    let acknowledged = said.lines().filter_map(|line| line.strip_prefix("acknowledged ")?.strip_suffix(" ."));
-    let last: u64 = acknowledged.last().unwrap().parse().unwrap();
+    let mut acknowledged =
+        said.lines().filter_map(|line| line.strip_prefix("acknowledged ")?.strip_suffix(" ."));
+    let last: u64 = acknowledged.next_back().unwrap().parse().unwrap();
 
     let log = SledLog::open(&DataDir::open(folder.path(), "n1").unwrap()).unwrap();
     let entries = log.read(0..last + 1, usize::MAX).await.unwrap();

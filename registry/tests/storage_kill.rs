@@ -24,8 +24,8 @@ fn entry(index: u64) -> StoredEntry {
 }
 
 fn say(word: &str, number: u64) {
-    // One write, so that a kill never leaves half a number that reads as another one.
-    let _ = std::io::stdout().lock().write_all(format!("\n{word} {number} .").as_bytes());
+    // One line, written at once, so that a kill never leaves half a number that reads as another one.
+    let _ = std::io::stdout().lock().write_all(format!("{word} {number} .\n").as_bytes());
 }
 
 /// The load: appends of changing size, with votes, purges and truncations, until it is killed. Says what is acknowledged.

@@ -6,8 +6,10 @@ use std::{
     path::Path,
     sync::{Arc, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 
+use fs4::fs_std::FileExt;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
@@ -99,6 +101,7 @@ fn open_and_check(
     path: &Path,
     acknowledged: Acknowledged,
 ) -> Result<(sled::Tree, Checked), StorageError> {
+    wait_for_release(&path.join("db"));
     let db = sled::Config::default()
         .path(path)
         .cache_capacity(limits::LOG_CACHE_BYTES)
@@ -107,6 +110,18 @@ fn open_and_check(
     let tree = db.open_tree(keyspaces::TREE)?;
     let checked = check(dir, &tree, acknowledged)?;
     Ok((tree, checked))
+}
+
+/// Threads of sled hold its file a moment longer than its last handle. Our own lock says that they are of this process.
+fn wait_for_release(data_path: &Path) {
+    let deadline = Instant::now() + limits::LOG_RELEASE_WAIT;
+    while let Ok(file) = File::open(data_path) {
+        // Closing the file gives the lock back. Whatever else is wrong, sled says it better.
+        if !matches!(file.try_lock_exclusive(), Ok(false)) || Instant::now() >= deadline {
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// What sled cannot make sense of, it returns or panics about: either is damage.

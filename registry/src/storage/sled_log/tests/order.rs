@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::fixture::*;
-use crate::storage::{LogBackend, StorageError, StoredVote};
+use crate::storage::{LogBackend, SledLog, StorageError, StoredVote};
 
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
@@ -121,4 +121,21 @@ async fn a_closed_log_refuses_writes() {
     log.close().await.unwrap();
     assert!(matches!(append(&log, entries(1, 0..1)).await, Err(StorageError::Closed)));
     assert!(matches!(log.save_vote(vote(1)).await, Err(StorageError::Closed)));
+}
+
+#[tokio::test]
+async fn a_log_that_is_still_held_is_waited_for() {
+    let folder = Folder::new();
+    let log = folder.open().unwrap();
+    append(&log, entries(1, 0..1)).await.unwrap();
+    log.close().await.unwrap();
+    drop(log);
+    let dir = folder.dir();
+    let held = std::fs::File::open(dir.log_path().join("db")).unwrap();
+    assert!(fs4::fs_std::FileExt::try_lock_exclusive(&held).unwrap());
+    let opening = tokio::task::spawn_blocking(move || SledLog::open(&dir));
+    assert!(!opening.is_finished());
+    drop(held);
+    let log = timeout(PATIENCE, opening).await.expect("the log opens").unwrap().unwrap();
+    assert_eq!(all(&log).await, entries(1, 0..1));
 }
