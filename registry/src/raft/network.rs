@@ -136,13 +136,19 @@ impl RaftNetworkV2<TypeConfig> for Network {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> BoxFuture<'s, Result<BoxStream<'s, Appended>, RpcError>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         Box::pin(async move {
+            // openraft waits out its back-off when the first request is taken. A dial that fails takes none, and would
+            // be tried again at once, thousands of times a second.
+            let Some(first) = input.next().await else {
+                return Ok(Box::pin(futures::stream::empty()) as BoxStream<'s, Appended>);
+            };
+            let input = futures::stream::iter([first]).chain(input);
             let unanswered = Arc::new(AtomicUsize::new(0));
             let sent = Arc::clone(&unanswered);
             let requests = input.map(move |request| {
