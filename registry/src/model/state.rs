@@ -1,4 +1,4 @@
-//! The replicated state: what the log's commands add up to. The commands themselves are in [`super::apply`].
+//! The replicated state: what the log's commands add up to. The commands themselves are in `apply`.
 
 use std::{collections::BTreeMap, sync::Arc};
 

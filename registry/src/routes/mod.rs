@@ -1,6 +1,6 @@
 //! The read side: look-ups by device and by group, on this node's replica, and the tables behind them.
 //!
-//! The tables are written by apply alone, through [`writer`]; a reader holds a shard's lock for one look-up.
+//! The tables are written by apply alone, through `writer`; a reader holds a shard's lock for one look-up.
 
 pub(crate) mod cohort;
 mod cohorts;
