@@ -12,7 +12,7 @@ use super::{
     wire,
 };
 use crate::{
-    model::state::State,
+    model::{ids::LogIndex, state::State},
     storage::{SnapshotFile, SnapshotStore, SnapshotWriter, StoredLogId},
 };
 
@@ -83,7 +83,8 @@ pub(super) fn read_meta(file: &SnapshotFile) -> Result<Meta, io::Error> {
 pub(super) fn read(file: &SnapshotFile) -> Result<(Meta, State), io::Error> {
     let mut reader = io::BufReader::new(file.open()?);
     let header = read_header(file, &mut reader)?;
-    let state = State::restore(&mut reader).map_err(io::Error::other)?;
+    let mut state = State::restore(&mut reader).map_err(io::Error::other)?;
+    state.advance(LogIndex(header.last_log_id.as_ref().map_or(0, |at| at.index)));
     // Only the end of the file says whether all of it was what was written.
     io::copy(&mut reader, &mut io::sink())?;
     Ok((meta(header).map_err(io::Error::other)?, state))
