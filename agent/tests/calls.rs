@@ -1,5 +1,7 @@
 //! Calls over a real connection: answers, chunks, cancels, bounds, panics.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod node;
 
 use std::sync::{

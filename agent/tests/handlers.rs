@@ -1,5 +1,7 @@
 //! The binary's handlers, over a real connection, and the binary itself.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod node;
 
 use std::{path::Path, process::Stdio, time::Duration};

@@ -1,5 +1,7 @@
 //! Connections and sessions: loss, supersession, moves, refusals, ends.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod node;
 
 use std::{sync::Arc, time::Duration};

@@ -64,7 +64,7 @@ impl Core {
             }
             (Frame::Ping(ping), _) => {
                 let pong = wire::Pong { number: ping.number };
-                out.push(Effect::Send(id, 0, attach_request::Frame::Pong(pong)));
+                out.push(Effect::send(id, 0, attach_request::Frame::Pong(pong)));
                 return false;
             }
             (Frame::Welcome(welcome), _) => self.welcome(id, &welcome, at.now, out),
@@ -152,7 +152,7 @@ impl Core {
         out.push(Effect::State(device, state));
         // Where the former session does not go on, nobody waits for its results.
         for result in resumed.then(|| self.calls.kept.replay(device, at.now)).into_iter().flatten() {
-            out.push(Effect::Reply(id, slot_of(device), None, result));
+            out.push(Effect::Reply(id, slot_of(device), None, Box::new(result)));
         }
     }
 

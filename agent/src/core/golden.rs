@@ -167,7 +167,9 @@ fn effect(effect: Effect) -> String {
     match effect {
         Effect::Dial(link, server) => format!("dial {} {server}", link.0),
         Effect::ChunkBytes(link, bytes) => format!("chunks {} of {bytes}", link.0),
-        Effect::Send(link, slot, frame) => format!("send {}/{slot} {}", link.0, sent(frame)),
+        Effect::Send(link, frame) => {
+            format!("send {}/{} {}", link.0, frame.slot, sent(frame.frame.expect("a frame")))
+        }
         Effect::Reply(link, slot, call, result) => format!(
             "reply {}/{slot} tag {} token {} epoch {} bytes {}{}{}",
             link.0,

@@ -197,7 +197,7 @@ impl Core {
             for device in 0..link.slots.len() {
                 if link.engages(device) {
                     let detach = wire::Detach { reason: "the agent is stopping".into() };
-                    out.push(Effect::Send(id, slot_of(device), Frame::Detach(detach)));
+                    out.push(Effect::send(id, slot_of(device), Frame::Detach(detach)));
                 }
             }
             self.end(id, now, out);

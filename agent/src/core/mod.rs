@@ -176,7 +176,7 @@ impl Core {
                 attach.running = self.calls.running(device);
                 attach.finished = self.calls.kept.tokens(device).collect();
                 let frame = rollcall_proto::device::attach_request::Frame::Attach(attach);
-                out.push(Effect::Send(id, slot_of(device), frame));
+                out.push(Effect::send(id, slot_of(device), frame));
             }
         }
     }

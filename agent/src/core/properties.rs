@@ -157,9 +157,11 @@ impl World {
             Effect::Dial(link, _) => self.links.push(link),
             Effect::End(link) => assert!(self.ended.insert(link), "ended twice"),
             Effect::Drop(link) => self.links.retain(|known| *known != link),
-            Effect::Send(link, slot, attach_request::Frame::Attach(_)) => {
-                assert!(!self.ended.contains(&link), "attach on a connection that ends");
-                assert!(self.slots.insert((link, slot)), "attach on a slot that is in use");
+            Effect::Send(link, frame) => {
+                if matches!(frame.frame, Some(attach_request::Frame::Attach(_))) {
+                    assert!(!self.ended.contains(&link), "attach on a connection that ends");
+                    assert!(self.slots.insert((link, frame.slot)), "attach on a slot that is in use");
+                }
             }
             Effect::Reply(_, _, Some(call), _) => self.waiting.push(call),
             Effect::Start(call, device, request, _) => {
@@ -174,7 +176,7 @@ impl World {
             }
             Effect::Abort(call) => assert!(self.running.contains_key(&call), "aborted what does not run"),
             Effect::Done => self.done = true,
-            Effect::ChunkBytes(..) | Effect::Send(..) | Effect::Reply(..) | Effect::State(..) => {}
+            Effect::ChunkBytes(..) | Effect::Reply(..) | Effect::State(..) => {}
         }
     }
 }
