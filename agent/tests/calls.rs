@@ -158,14 +158,14 @@ async fn more_calls_than_the_capacity_are_refused_and_a_result_makes_room() {
     assert_eq!(connection.result().await.tag, 4);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_full_device_takes_a_new_call_for_each_result_without_a_single_refusal() {
     let mut node = Node::start("n1").await;
     let _agent = agent(&node).capacity(2).start();
     let (mut connection, _) = node.attach(1).await;
     connection.call(1, "echo", Bytes::new()).await;
     connection.call(2, "echo", Bytes::new()).await;
-    for tag in 3..2_000 {
+    for tag in 3..20_000 {
         let (_, frame) = connection.next().await;
         assert!(matches!(frame, attach_request::Frame::Result(_)), "call {tag}: {frame:?}");
         connection.call(tag, "echo", Bytes::new()).await;
