@@ -1,6 +1,6 @@
 //! The command line of `rollcall-agent`, and what it does with it.
 
-use std::{future::Future, process::ExitCode, time::Duration};
+use std::{future::Future, io::IsTerminal, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -86,7 +86,10 @@ impl Options {
             Ok(filter) => EnvFilter::try_new(filter)?,
             Err(_) => EnvFilter::try_new(&self.log_level)?,
         };
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal());
         let installed = match self.log_format {
             LogFormat::Text => lines.with_target(false).try_init(),
             LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -65,6 +65,8 @@ pub const IDLE_LINK: Duration = Duration::from_secs(5);
 pub const RETIRE_GRACE: Duration = Duration::from_secs(60);
 /// How long a connection may take to end after the last frame was handed to it.
 pub const FAREWELL: Duration = Duration::from_secs(2);
+/// How long past its deadline a handler may run: the node cancels it at the deadline, and knows the caller's clock better.
+pub const DEADLINE_SLACK: Duration = Duration::from_millis(500);
 /// How long running handlers may go on after `shutdown`.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Addresses learned from nodes that are kept, beside the configured ones.

@@ -293,12 +293,12 @@ enum Started {
 
 fn refused(route: Route, reason: RefusedReason, message: String) -> Effect {
     let frame = wire::Refused { tag: route.tag, reason: reason.into(), message };
-    Effect::Send(route.link, route.slot, Frame::Refused(frame))
+    Effect::send(route.link, route.slot, Frame::Refused(frame))
 }
 
 fn cancelled(route: Route, started: Started) -> Effect {
     let frame = wire::Cancelled { tag: route.tag, executed: matches!(started, Started::Yes) };
-    Effect::Send(route.link, route.slot, Frame::Cancelled(frame))
+    Effect::send(route.link, route.slot, Frame::Cancelled(frame))
 }
 
 /// A duration of the protocol; negative ones are none.

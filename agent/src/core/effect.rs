@@ -14,8 +14,8 @@ pub(crate) enum Effect {
     Dial(LinkId, String),
     /// Chunks of the connection's results have at most this many bytes.
     ChunkBytes(LinkId, usize),
-    /// Send a small frame on a slot.
-    Send(LinkId, u32, Frame),
+    /// Send a small frame.
+    Send(LinkId, Box<wire::AttachRequest>),
     /// Send a result on a slot, in chunks if it is long. Says `Written` for the call, if there is one.
     Reply(LinkId, u32, Option<CallId>, Box<wire::Result>),
     /// Send what is waiting, then end the connection.
@@ -30,4 +30,11 @@ pub(crate) enum Effect {
     State(usize, AgentState),
     /// All is over.
     Done,
+}
+
+impl Effect {
+    /// Sends a small frame on a slot.
+    pub(crate) fn send(link: LinkId, slot: u32, frame: Frame) -> Self {
+        Self::Send(link, Box::new(wire::AttachRequest { slot, frame: Some(frame) }))
+    }
 }

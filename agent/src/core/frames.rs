@@ -10,7 +10,7 @@ use super::{
     device_of,
     effect::Effect,
     input::{Fault, LinkId},
-    link::{Phase, Slot},
+    link::{Link, Phase, Slot},
     slot_of,
     verdict::Verdict,
 };
@@ -34,7 +34,9 @@ impl Core {
         at: Moment,
         out: &mut Vec<Effect>,
     ) -> bool {
-        let Some(link) = self.links.get_mut(&id) else { return false };
+        // Nothing can be answered any more on a connection that ends.
+        let open = |link: &&mut Link| !matches!(link.phase, Phase::Ending { .. });
+        let Some(link) = self.links.get_mut(&id).filter(open) else { return false };
         link.heard = at.now;
         let device = device_of(slot).filter(|device| *device < self.sessions.len());
         match (frame, device) {
@@ -62,7 +64,7 @@ impl Core {
             }
             (Frame::Ping(ping), _) => {
                 let pong = wire::Pong { number: ping.number };
-                out.push(Effect::Send(id, 0, attach_request::Frame::Pong(pong)));
+                out.push(Effect::send(id, 0, attach_request::Frame::Pong(pong)));
                 return false;
             }
             (Frame::Welcome(welcome), _) => self.welcome(id, &welcome, at.now, out),
@@ -99,11 +101,7 @@ impl Core {
 
     fn call(&mut self, id: LinkId, device: usize, call: wire::Call, now: Duration, out: &mut Vec<Effect>) {
         let session = &self.sessions[device];
-        // An answer could not be sent any more.
-        let Some(link) = self.links.get(&id).filter(|link| !matches!(link.phase, Phase::Ending { .. }))
-        else {
-            return;
-        };
+        let Some(link) = self.links.get(&id) else { return };
         let max_payload = link.max_payload;
         let stopping = self.refusal_while_stopping();
         let by =
@@ -146,24 +144,35 @@ impl Core {
         if !matches!(link.slots[device], Slot::Attaching { .. }) {
             return;
         }
-        link.slots[device] = Slot::Attached { since: at.now };
+        let resumed = attached.resumed;
+        link.slots[device] = Slot::Attached { since: at.now, resumed };
         let state = AgentState::Attached { node: link.node.clone(), epoch: attached.epoch };
         self.servers.good(&link.server);
         self.sessions[device].attached(attached);
         out.push(Effect::State(device, state));
-        for result in self.calls.kept.replay(device, at.now) {
-            out.push(Effect::Reply(id, slot_of(device), None, result));
+        // Where the former session does not go on, nobody waits for its results.
+        for result in resumed.then(|| self.calls.kept.replay(device, at.now)).into_iter().flatten() {
+            out.push(Effect::Reply(id, slot_of(device), None, Box::new(result)));
         }
     }
 
     /// A session was refused or ended: what the code says.
     fn refused(&mut self, id: LinkId, device: usize, refusal: Refusal, at: Moment, out: &mut Vec<Effect>) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let used = |link: &&mut Link| link.slots[device] != Slot::Free;
+        let Some(link) = self.links.get_mut(&id).filter(used) else { return };
         let lasted = link.lasted(device, at.now);
+        let was_open = matches!(link.slots[device], Slot::Attached { .. } | Slot::Over);
         link.slots[device] = Slot::Free;
         let (others, server) = (link.in_use(), link.server.clone());
         self.calls.unlink(id, Some(slot_of(device)), at.now);
         if self.sessions[device].over {
+            return;
+        }
+        if was_open && self.is_engaged_beside(id, device) {
+            // The device has moved: this end is the expected one.
+            if let Some(link) = self.links.get_mut(&id) {
+                link.slots[device] = Slot::Over;
+            }
             return;
         }
         let verdict = Verdict::from(refusal.code);
@@ -202,18 +211,22 @@ impl Core {
         at: Moment,
         out: &mut Vec<Effect>,
     ) {
-        if superseded.same_instance
-            && self.links.iter().any(|(other, link)| *other != id && link.holds(device))
-        {
-            if let Some(link) = self.links.get_mut(&id) {
-                link.slots[device] = Slot::Over;
-            }
-            return;
-        }
-        let code = if superseded.same_instance { CloseCode::Unspecified } else { CloseCode::Superseded };
         let message = format!("a newer session of the device exists, epoch {}", superseded.winner_epoch);
-        let refusal = Refusal { code, message, retry_after: None, try_addrs: Vec::new() };
-        self.refused(id, device, refusal, at, out);
+        if !superseded.same_instance {
+            let refusal =
+                Refusal { code: CloseCode::Superseded, message, retry_after: None, try_addrs: Vec::new() };
+            return self.refused(id, device, refusal, at, out);
+        }
+        // The slot delivers results until the node is content, and cannot be used again.
+        let used = |link: &&mut Link| link.engages(device);
+        let Some(link) = self.links.get_mut(&id).filter(used) else { return };
+        link.slots[device] = Slot::Over;
+        if !self.is_engaged_beside(id, device) {
+            // A newer session of ours was lost before its Attached came: only a new connection has a free slot.
+            self.dial_at = at.now + backoff::pause(0, self.servers.len(), at.random);
+            self.end(id, at.now, out);
+            self.report_wait(&Fault::transient(message), at.now, out);
+        }
     }
 
     /// The node ends the connection: a new one is made before it breaks, if the node leaves it time.
@@ -232,17 +245,18 @@ impl Core {
             self.servers.avoid(&server);
         }
         self.servers.prefer(&go_away.prefer_addrs, at.random);
-        if !(graceful && is_primary) {
-            let message = format!("{} is ending the connection: {}", server, go_away.message);
-            out.push(Effect::Drop(id));
-            self.lost(id, &Fault { code: go_away.code(), message }, at, out);
+        let wait = go_away.reconnect_after.map(duration).filter(|wait| !wait.is_zero());
+        let advice = wait.map(|wait| backoff::advised(wait, at.random));
+        if graceful && is_primary {
+            let own = || backoff::pause(0, self.servers.len(), at.random);
+            self.dial_at = at.now + advice.unwrap_or_else(own);
+            return;
         }
-        let advice = go_away.reconnect_after.map(|wait| backoff::advised(duration(wait), at.random));
-        let own = || graceful.then(|| backoff::pause(0, self.servers.len(), at.random));
-        if let Some(wait) = advice.or_else(own) {
-            self.dial_at = at.now + wait;
-            let fault = Fault::transient(go_away.message.clone());
-            self.report_wait(&fault, at.now, out);
-        }
+        let fault = Fault {
+            code: go_away.code(),
+            message: format!("{server} is ending the connection: {}", go_away.message),
+        };
+        out.push(Effect::Drop(id));
+        self.lost_until(id, &fault, advice, at, out);
     }
 }

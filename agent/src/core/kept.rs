@@ -59,10 +59,10 @@ impl Kept {
     }
 
     /// A device's results, to be sent after its attach. They stay for a while, as sent.
-    pub(crate) fn replay(&mut self, device: usize, now: Duration) -> Vec<Box<wire::Result>> {
+    pub(crate) fn replay(&mut self, device: usize, now: Duration) -> Vec<wire::Result> {
         let mut results = Vec::new();
         for entry in self.entries.iter_mut().filter(|entry| entry.device == device) {
-            results.push(entry.result.clone());
+            results.push(wire::Result::clone(&entry.result));
             if !entry.sent {
                 entry.sent = true;
                 entry.until = now + limits::SENT_FOR;

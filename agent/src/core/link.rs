@@ -32,7 +32,7 @@ pub(crate) enum Slot {
     /// Attach was sent.
     Attaching { until: Duration },
     /// Calls come.
-    Attached { since: Duration },
+    Attached { since: Duration, resumed: bool },
     /// A newer session of the same device took over.
     Over,
 }
@@ -92,14 +92,24 @@ impl Link {
         matches!(self.slots.get(device), Some(Slot::Attached { .. }))
     }
 
+    /// Whether a device is attached, or about to be.
+    pub(crate) fn engages(&self, device: usize) -> bool {
+        matches!(self.slots.get(device), Some(Slot::Attached { .. } | Slot::Attaching { .. }))
+    }
+
+    /// Whether a device's former session goes on here.
+    pub(crate) fn resumes(&self, device: usize) -> bool {
+        matches!(self.slots.get(device), Some(Slot::Attached { resumed: true, .. }))
+    }
+
     /// Whether any device is attached, or about to be.
     pub(crate) fn in_use(&self) -> bool {
-        self.slots.iter().any(|slot| matches!(slot, Slot::Attached { .. } | Slot::Attaching { .. }))
+        (0..self.slots.len()).any(|device| self.engages(device))
     }
 
     /// Whether a device's session on it has lasted.
     pub(crate) fn lasted(&self, device: usize, now: Duration) -> bool {
-        matches!(self.slots.get(device), Some(Slot::Attached { since }) if now >= *since + limits::STABLE)
+        matches!(self.slots.get(device), Some(Slot::Attached { since, .. }) if now >= *since + limits::STABLE)
     }
 
     /// When it is given up if nothing comes, and why.

@@ -8,7 +8,7 @@ use super::{
     Core, Moment, Stopping, backoff,
     effect::Effect,
     input::{Fault, LinkId},
-    link::{Link, Phase, Slot},
+    link::{Link, Phase},
     slot_of,
     verdict::Verdict,
 };
@@ -110,6 +110,18 @@ impl Core {
 
     /// A connection is gone, or never came to be.
     pub(super) fn lost(&mut self, id: LinkId, fault: &Fault, at: Moment, out: &mut Vec<Effect>) {
+        self.lost_until(id, fault, None, at, out);
+    }
+
+    /// [`Core::lost`], with the node's word on how long to wait.
+    pub(super) fn lost_until(
+        &mut self,
+        id: LinkId,
+        fault: &Fault,
+        advice: Option<Duration>,
+        at: Moment,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(link) = self.links.remove(&id) else { return };
         self.calls.unlink(id, None, at.now);
         let had_role = self.forget_role(id);
@@ -130,7 +142,7 @@ impl Core {
         };
         // A node that said when to come back has set the time already.
         if link.phase != Phase::Leaving || self.dial_at <= at.now {
-            self.dial_at = at.now + pause;
+            self.dial_at = at.now + advice.unwrap_or(pause);
         }
         self.report_wait(fault, at.now, out);
     }
@@ -173,16 +185,19 @@ impl Core {
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
             let Some(link) = self.links.get(&id) else { continue };
+            if matches!(link.phase, Phase::Ending { .. }) {
+                continue;
+            }
             if matches!(link.phase, Phase::Dialling) {
                 out.push(Effect::Drop(id));
                 self.links.remove(&id);
                 self.forget_role(id);
                 continue;
             }
-            for (device, slot) in link.slots.iter().enumerate() {
-                if matches!(slot, Slot::Attached { .. } | Slot::Attaching { .. }) {
+            for device in 0..link.slots.len() {
+                if link.engages(device) {
                     let detach = wire::Detach { reason: "the agent is stopping".into() };
-                    out.push(Effect::Send(id, slot_of(device), Frame::Detach(detach)));
+                    out.push(Effect::send(id, slot_of(device), Frame::Detach(detach)));
                 }
             }
             self.end(id, now, out);

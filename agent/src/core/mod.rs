@@ -15,6 +15,8 @@ mod input;
 mod kept;
 mod link;
 mod links;
+#[cfg(test)]
+mod properties;
 mod servers;
 mod session;
 mod verdict;
@@ -156,7 +158,7 @@ impl Core {
         let link = primary.and_then(|id| links.get(&id));
         let max_payload = link.map_or(limits::PAYLOAD_BYTES, |link| link.max_payload);
         let home =
-            |device| link.filter(|link| link.holds(device)).and(primary).map(|id| (id, slot_of(device)));
+            |device| link.filter(|link| link.resumes(device)).and(primary).map(|id| (id, slot_of(device)));
         self.calls.finished(call, outcome, max_payload, home, now, out);
     }
 
@@ -174,7 +176,7 @@ impl Core {
                 attach.running = self.calls.running(device);
                 attach.finished = self.calls.kept.tokens(device).collect();
                 let frame = rollcall_proto::device::attach_request::Frame::Attach(attach);
-                out.push(Effect::Send(id, slot_of(device), frame));
+                out.push(Effect::send(id, slot_of(device), frame));
             }
         }
     }
@@ -214,6 +216,14 @@ impl Core {
     /// Whether a device is attached anywhere.
     fn is_attached(&self, device: usize) -> bool {
         self.links.values().any(|link| !matches!(link.phase, Phase::Ending { .. }) && link.holds(device))
+    }
+
+    /// Whether a device is attached, or about to be, on another connection than this.
+    fn is_engaged_beside(&self, id: LinkId, device: usize) -> bool {
+        let beside = |(other, link): (&LinkId, &Link)| {
+            *other != id && !matches!(link.phase, Phase::Ending { .. }) && link.engages(device)
+        };
+        self.links.iter().any(beside)
     }
 }
 

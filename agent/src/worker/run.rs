@@ -9,6 +9,7 @@ use crate::{
     call::Call,
     core::{CallId, Outcome},
     handler::AnyHandler,
+    limits,
 };
 
 /// Sends the outcome when the task ends, also when it was aborted: then after the handler's own end.
@@ -26,14 +27,14 @@ impl Drop for Report {
     }
 }
 
-/// Starts a handler. It is dropped at the call's deadline.
+/// Starts a handler. It is dropped soon after the call's deadline, should the node's Cancel not come.
 pub(super) fn start(
     id: CallId,
     handler: Arc<dyn AnyHandler>,
     call: Call,
     finished: mpsc::UnboundedSender<(CallId, Outcome)>,
 ) -> AbortHandle {
-    let deadline = call.deadline.unwrap_or_else(|| Instant::now() + FOR_EVER);
+    let deadline = call.deadline.map_or_else(|| Instant::now() + FOR_EVER, |at| at + limits::DEADLINE_SLACK);
     let task = tokio::spawn(async move {
         let mut report = Report { call: id, outcome: None, finished };
         let running = AssertUnwindSafe(async move { handler.start(call).await }).catch_unwind();

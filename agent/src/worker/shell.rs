@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use rollcall_proto::device::{self as wire, AttachRequest, AttachResponse};
+use rollcall_proto::device::{self as wire, AttachResponse};
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
@@ -41,6 +41,9 @@ struct Wire {
     reader: AbortHandle,
 }
 
+/// Both ends of a channel whose length the table of calls bounds.
+type Both<T> = (mpsc::UnboundedSender<T>, mpsc::UnboundedReceiver<T>);
+
 /// Owns the core and everything that runs for it.
 pub(crate) struct Worker {
     core: Core,
@@ -51,8 +54,8 @@ pub(crate) struct Worker {
     wires: HashMap<LinkId, Wire>,
     handlers: HashMap<CallId, AbortHandle>,
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
-    finished: (mpsc::UnboundedSender<(CallId, Outcome)>, mpsc::UnboundedReceiver<(CallId, Outcome)>),
-    written: (mpsc::UnboundedSender<CallId>, mpsc::UnboundedReceiver<CallId>),
+    finished: Both<(CallId, Outcome)>,
+    written: Both<CallId>,
     effects: Vec<Effect>,
     done: bool,
 }
@@ -154,9 +157,7 @@ impl Worker {
         match effect {
             Effect::Dial(link, server) => self.dial(link, server),
             Effect::ChunkBytes(link, bytes) => self.send(link, Outgoing::ChunkBytes(bytes)),
-            Effect::Send(link, slot, frame) => {
-                self.send(link, Outgoing::Frame(AttachRequest { slot, frame: Some(frame) }));
-            }
+            Effect::Send(link, frame) => self.send(link, Outgoing::Frame(frame)),
             Effect::Reply(link, slot, call, result) => self.send(link, Outgoing::Result(slot, call, result)),
             Effect::End(link) => {
                 if let Some(wire) = self.wires.get_mut(&link) {
@@ -184,7 +185,7 @@ impl Worker {
         let outbox = Outbox::new(incoming, self.written.0.clone());
         let task = tokio::spawn(dial::run(link, server, outbox, self.events.0.clone()));
         self.wires.insert(link, Wire { outgoing: Some(outgoing), reader: task.abort_handle() });
-        self.send(link, Outgoing::Frame(dial::hello(&self.agent)));
+        self.send(link, Outgoing::Frame(Box::new(dial::hello(&self.agent))));
     }
 
     /// Queues without waiting. A connection that does not take what is sent is cut.
