@@ -4,4 +4,5 @@
 //! what `main` starts.
 
 pub mod config;
+pub mod dev;
 pub mod limits;
