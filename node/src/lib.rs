@@ -3,6 +3,12 @@
 //! Decisions about calls live in `rollcall-router`, who exists and who holds them in `rollcall-registry`. Tests start
 //! what `main` starts.
 
+pub mod api;
+pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod dev;
+pub mod http;
+pub mod lifecycle;
 pub mod limits;
+pub mod telemetry;

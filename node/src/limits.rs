@@ -65,6 +65,19 @@ pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// Open files below which a start warns: each device connection needs one.
 pub const OPEN_FILES_LEAST: u64 = 65_536;
 
+/// Connections that wait to be accepted; a reconnect storm fills it for a moment.
+pub const LISTEN_BACKLOG: u32 = 4_096;
+/// HTTP/2 streams at once on one connection of a service. More calls than that belong on an `InvokeStream`.
+pub const API_STREAMS: u32 = 10_000;
+/// HTTP/2 streams at once on one connection of a device: one, and room for a new one while the old one ends.
+pub const DEVICE_STREAMS: u32 = 4;
+/// What one HTTP/2 stream may send unread: a payload of a megabyte in one round trip.
+pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What one HTTP/2 connection may send unread.
+pub const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Log entries that a ready node may have and not have applied.
+pub const APPLY_LAG_MOST: u64 = 10_000;
 /// How often readiness is looked at.
 pub const READINESS_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a peer may take to say whether it has a leader.

@@ -6,16 +6,25 @@ use std::time::Duration;
 pub const BATCH_CHANGES: usize = 1_000;
 /// The most bytes of changes in one batch, encoded.
 pub const BATCH_BYTES: usize = 256 * 1024;
-/// How long a batch gathers while another one is in flight. With nothing in flight there is no waiting.
-pub const BATCH_LINGER: Duration = Duration::from_millis(2);
+/// The batcher's finest sleep. It does not linger: with nothing in flight a change is proposed at once, and while a
+/// batch is in flight the next one gathers.
+pub const BATCH_TICK: Duration = Duration::from_millis(1);
 /// Changes that may wait for a batch; more are refused with a retry-after.
 pub const BATCH_QUEUE: usize = 20_000;
+/// Closes that may wait for a batch: more than a node can have sessions, so none is ever lost.
+pub const CLOSE_QUEUE: usize = 262_144;
+/// How long after a failed proposal a batch is proposed again.
+pub const BATCH_RETRY: Duration = Duration::from_millis(50);
+/// When a device that was refused for want of a leader or of room may try again.
+pub const BATCH_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a device's change waits for its commit before it is told that there is no leader.
+pub const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
 /// Bits of an epoch that count positions in a batch.
 pub const EPOCH_POSITION_BITS: u32 = 12;
 /// Tables that the rows are spread over, each under its own lock: a write blocks the readers of one 256th for
 /// microseconds, and growing one table of a million rows' 256 takes a fraction of a millisecond.
 pub const ROW_SHARDS: usize = 256;
-/// Rows that are copied together when a snapshot still holds them and one of them changes: 7 KB, about a microsecond.
+/// Rows that are copied together when a snapshot still holds them and one of them changes: 8 KB, about a microsecond.
 pub const ROW_CHUNK: usize = 128;
 /// The largest record of a snapshot. A profile came through a batch of at most [`BATCH_BYTES`], a node remembers at
 /// most 4,096 refusals of some 20 bytes: larger ones are damage, and are not allocated for.
@@ -65,5 +74,54 @@ const _: () = assert!(LOG_ENTRY_BYTES <= LOG_READ_BYTES);
 const _: () = assert!(BATCH_CHANGES <= 1 << EPOCH_POSITION_BITS);
 const _: () = assert!(LEASE_BEAT.as_millis() * 3 <= LEASE_TTL.as_millis());
 const _: () = assert!(LEASE_MARGIN.as_millis() < LEASE_BEAT.as_millis());
+
+/// How long a dial to a peer may take.
+pub const PEER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// HTTP/2 pings on connections to peers: a host lost without a reset is noticed by them.
+pub const PEER_KEEPALIVE: Duration = Duration::from_secs(5);
+/// How long such a ping may stay unanswered.
+pub const PEER_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// HTTP/2 windows between peers: an append of 2 MiB goes out without waiting for credit.
+pub const PEER_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// The largest message between peers: an append of bounded entries, or a snapshot's part.
+pub const PEER_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// How long an append that was sent may stay unanswered before its stream is given up.
+pub const APPEND_PROGRESS: Duration = Duration::from_secs(2);
+/// How long a whole snapshot may take to send.
+pub const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(300);
+/// The size of a snapshot's parts on the wire.
+pub const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
+/// How long a request to the leader may take before another try.
+pub const LEADER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a leader beats.
+pub const RAFT_HEARTBEAT: Duration = Duration::from_millis(100);
+/// The shortest silence after which a follower campaigns: more than ten appends on a slow disk.
+pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(700);
+/// The longest.
+pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(1_300);
+/// Entries after which a snapshot is built.
+pub const SNAPSHOT_EVERY_ENTRIES: u64 = 20_000;
+/// Entries kept behind a snapshot, for followers that lag a little.
+pub const SNAPSHOT_KEEP_ENTRIES: u64 = 5_000;
+/// How many nodes vote at most; the others hold the full replica without a vote.
+pub const VOTERS: usize = 3;
+/// How many entries a learner may lag and still be promoted.
+pub const PROMOTE_LAG_ENTRIES: u64 = 100;
+
+const _: () = assert!(RAFT_HEARTBEAT.as_millis() * 5 <= RAFT_ELECTION_MIN.as_millis());
+const _: () = assert!(RAFT_ELECTION_MAX.as_millis() < LEASE_TTL.as_millis());
+/// How often a leader looks for lapsed leases.
+pub const LEASE_TICK: Duration = Duration::from_millis(200);
+/// Beats that may wait for the leader's table; more are dropped, and come again.
+pub const LEASE_BEATS_WAITING: usize = 1_024;
+/// How often a leader looks for learners to promote and for a cluster to found.
+pub const CHORES_EVERY: Duration = Duration::from_millis(250);
+/// How often a node without a cluster asks its join list.
+pub const JOIN_EVERY: Duration = Duration::from_millis(300);
+/// How long one answer from the join list may take.
+pub const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+const _: () = assert!(LEASE_TICK.as_millis() * 2 < LEASE_TICK_LATE.as_millis());
 const _: () = assert!(ROW_SHARDS == 256, "a row's number keeps its shard in the low 8 bits");
 const _: () = assert!(BATCH_BYTES <= SNAPSHOT_RECORD_BYTES / 2);

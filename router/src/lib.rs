@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Calls: where each of them goes, how it reaches its device on whichever node, and what is known when it fails.
+//!
+//! Consensus and listeners do not live here. [`Router`] is the way in; `core` decides, `sessions` talks with devices,
+//! `links` with peers, `dispatch` leads a call from its arrival to its end.
+
+pub mod call;
+pub mod config;
+mod core;
+mod delivery;
+mod dispatch;
+pub mod limits;
+mod links;
+mod metrics;
+pub mod outcome;
+mod payload;
+pub mod router;
+mod sessions;
+
+pub use call::{Call, Reply, Timings};
+pub use config::RouterConfig;
+pub use links::view::LinkView;
+pub use outcome::{Failure, Outcome, Reason, Stage};
+pub use router::Router;
+pub use sessions::{device_connection::DeviceConnection, outgoing::Outgoing};

@@ -4,6 +4,7 @@ mod apply;
 pub mod command;
 pub mod event;
 pub mod ids;
+pub mod invariants;
 pub mod profile;
 pub mod rejection;
 pub mod response;

@@ -124,3 +124,58 @@ pub fn membership_from_proto(membership: proto::Membership) -> Result<Membership
     Membership::new(configs.collect(), members)
         .map_err(|error| EntryCodecError::Membership(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use openraft::Entry as RaftEntry;
+
+    use super::*;
+    use crate::model::{
+        command::{Command, NodeDown, NodeDownReason},
+        ids::{Incarnation, NodeId},
+    };
+
+    fn log_id() -> LogId {
+        LogId { leader_id: LeaderId { term: 5, node_id: 3 }, index: 77 }
+    }
+
+    fn joint() -> Membership {
+        let member = |id: u64| Member { name: format!("n{id}"), peer_addr: format!("h{id}:7402") };
+        let members: BTreeMap<u64, Member> = (1..=4).map(|id| (id, member(id))).collect();
+        Membership::new(vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3])], members).unwrap()
+    }
+
+    #[test]
+    fn entries_of_each_kind_come_back() {
+        let down = NodeDown { node: NodeId(2), incarnation: Incarnation(9), reason: NodeDownReason::Stopped };
+        let payloads = [
+            EntryPayload::Blank,
+            EntryPayload::Normal(Arc::new(Command::NodeDown(down))),
+            EntryPayload::Membership(joint()),
+        ];
+        for payload in payloads {
+            let entry: Entry = RaftEntry { log_id: log_id(), payload };
+            assert_eq!(decode_entry(&encode_entry(&entry)).unwrap(), entry);
+        }
+    }
+
+    #[test]
+    fn votes_come_back() {
+        let vote = Vote { leader_id: LeaderId { term: 5, node_id: 3 }, committed: true };
+        assert_eq!(vote_from_proto(vote_to_proto(&vote)), vote);
+    }
+
+    #[test]
+    fn an_entry_without_a_place_is_refused() {
+        assert!(matches!(decode_entry(&[]), Err(EntryCodecError::Missing("log id"))));
+    }
+
+    #[test]
+    fn a_voter_that_is_no_member_is_refused() {
+        let mut membership = membership_to_proto(&joint());
+        membership.members.remove(&2);
+        assert!(matches!(membership_from_proto(membership), Err(EntryCodecError::Membership(_))));
+    }
+}

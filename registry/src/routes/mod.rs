@@ -11,6 +11,7 @@ pub(crate) mod life;
 pub(crate) mod roster;
 pub(crate) mod row;
 pub(crate) mod shard;
+mod slot_index;
 pub(crate) mod tables;
 pub mod view;
 pub(crate) mod writer;
@@ -51,6 +52,11 @@ impl Routes {
     /// The key that signs resume tokens; `None` before the cluster is founded.
     pub fn token_key(&self) -> Option<[u8; 32]> {
         self.tables.load().roster.load().token_key
+    }
+
+    /// What the cluster adds to each epoch.
+    pub fn epoch_base(&self) -> u64 {
+        self.tables.load().roster.load().epoch_base
     }
 
     /// The last log index applied.

@@ -1,4 +1,4 @@
-//! A device's row: 56 bytes, of which an id of up to 24 bytes is a part.
+//! A device's row: one cache line, an id of up to 24 bytes included.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use crate::model::{
 
 /// A device's record and newest session.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 pub(crate) struct Row {
     pub(crate) device: CompactString,
     /// Of the newest session, which may be closed. 0: none yet.
@@ -22,7 +23,7 @@ pub(crate) struct Row {
     pub(crate) cohort: Arc<Cohort>,
 }
 
-const _: () = assert!(size_of::<Option<Row>>() == 56);
+const _: () = assert!(size_of::<Option<Row>>() == 64);
 
 impl Row {
     /// Whether this is that device's row.

@@ -1,13 +1,11 @@
-//! A shard of the rows: a slab of chunks, and a table that finds a device's slot.
+//! A shard of the rows: a slab of chunks, and an index that finds a device's slot.
 //!
 //! Chunks are shared with snapshots and listings, which only clone pointers; the first change of a chunk that is still
 //! shared copies it.
 
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-
-use super::row::Row;
+use super::{row::Row, slot_index::SlotIndex};
 use crate::limits::ROW_CHUNK;
 
 /// Rows that are copied together.
@@ -34,7 +32,7 @@ impl RowNumber {
 /// A shard of the rows.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    slots: HashTable<u32>,
+    slots: SlotIndex,
     chunks: Vec<Arc<Chunk>>,
     rows: u32,
 }
@@ -42,15 +40,14 @@ pub(super) struct Shard {
 impl Shard {
     /// A device's row and its slot.
     pub(super) fn find(&self, hash: u64, namespace: &str, device: &str) -> Option<(u32, &Row)> {
-        let is_it = |slot: &u32| self.row(*slot).is_some_and(|row| row.is_of(namespace, device));
-        let slot = *self.slots.find(hash, is_it)?;
+        let is_it = |slot| self.row(slot).is_some_and(|row| row.is_of(namespace, device));
+        let slot = self.slots.find(hash, is_it)?;
         self.row(slot).map(|row| (slot, row))
     }
 
     /// The row in a slot.
     pub(super) fn row(&self, slot: u32) -> Option<&Row> {
-        let slot = slot as usize;
-        self.chunks.get(slot / ROW_CHUNK)?[slot % ROW_CHUNK].as_ref()
+        row_in(&self.chunks, slot)
     }
 
     /// Adds a device that is not there yet; returns its slot.
@@ -61,10 +58,8 @@ impl Shard {
             self.chunks.push(Arc::new([const { None }; ROW_CHUNK]));
         }
         self.replace(slot, row);
-        let chunks = &self.chunks;
-        self.slots.insert_unique(hash, slot, |&slot| {
-            chunks[slot as usize / ROW_CHUNK][slot as usize % ROW_CHUNK].as_ref().map_or(0, &hash_of)
-        });
+        let (chunks, slots) = (&self.chunks, &mut self.slots);
+        slots.insert(hash, slot, |slot| row_in(chunks, slot).map_or(0, &hash_of));
         slot
     }
 
@@ -80,4 +75,9 @@ impl Shard {
     pub(super) fn chunks(&self) -> &[Arc<Chunk>] {
         &self.chunks
     }
+}
+
+fn row_in(chunks: &[Arc<Chunk>], slot: u32) -> Option<&Row> {
+    let slot = slot as usize;
+    chunks.get(slot / ROW_CHUNK)?[slot % ROW_CHUNK].as_ref()
 }

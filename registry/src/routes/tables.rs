@@ -75,7 +75,7 @@ impl Tables {
         self.hash_of(&row.cohort.namespace, &row.device)
     }
 
-    /// The shard of a hash. The table takes its bits from both ends, so these come from the middle.
+    /// The shard of a hash. Its index takes the bits at both ends, so these come from the middle.
     pub(super) fn shard_of(hash: u64) -> usize {
         (hash >> 40) as usize % ROW_SHARDS
     }

@@ -40,7 +40,7 @@ pub trait LogBackend: Clone + Send + Sync + 'static {
         max_bytes: usize,
     ) -> impl Future<Output = Result<Vec<StoredEntry>, StorageError>> + Send;
 
-    /// Adds entries, which must follow the last one. They are readable when this returns and on disk when `done` is
+    /// Adds entries, which must follow the last one; an empty log of which nothing was purged may begin anywhere. They are readable when this returns and on disk when `done` is
     /// called. Waits for one of [`crate::limits::LOG_APPENDS_IN_FLIGHT`] permits.
     ///
     /// # Errors

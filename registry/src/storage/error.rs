@@ -82,7 +82,12 @@ impl StorageError {
 
 impl From<sled::Error> for StorageError {
     fn from(error: sled::Error) -> Self {
-        Self::Engine(error.to_string())
+        match error {
+            sled::Error::Io(source) => {
+                Self::Io { action: "use the files of", path: "the log".into(), source: Arc::new(source) }
+            }
+            other => Self::Engine(other.to_string()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `raft` | `s/sequence` | sealed u64: rises with each atomic write |
 //! | `raft` | `s/vote` | sealed [`Vote`](rollcall_proto::storage::Vote) |
 //! | `raft` | `s/committed` | sealed [`LogId`](rollcall_proto::storage::LogId) |
+//! | `raft` | `s/first` | sealed u64: where a log began that did not begin at 0 |
 //! | `raft` | `s/purged` | sealed [`LogId`](rollcall_proto::storage::LogId) |
 //! | `raft` | `e` + index (u64) + part (u16), big-endian | a chunk, see `sled_log/chunk.rs` |
 //!
@@ -18,6 +19,8 @@ pub(super) const SEQUENCE: &[u8] = b"s/sequence";
 pub(super) const VOTE: &[u8] = b"s/vote";
 /// The last known committed entry.
 pub(super) const COMMITTED: &[u8] = b"s/committed";
+/// The index that an empty log, of which nothing was purged, began with. Absent: 0.
+pub(super) const FIRST: &[u8] = b"s/first";
 /// The last purged entry.
 pub(super) const PURGED: &[u8] = b"s/purged";
 

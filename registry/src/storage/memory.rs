@@ -140,7 +140,10 @@ impl Image {
     }
 
     fn expect_next(&self, entries: &[StoredEntry]) -> Result<(), StorageError> {
-        for (entry, expected) in entries.iter().zip(self.state.next_index()..) {
+        let Some(first) = entries.first() else { return Ok(()) };
+        // An empty log may begin anywhere.
+        let next = self.state.last.map_or(first.log_id.index, |last| last.index + 1);
+        for (entry, expected) in entries.iter().zip(next..) {
             if entry.log_id.index != expected {
                 return Err(StorageError::OutOfOrder { expected, found: entry.log_id.index });
             }
@@ -271,5 +274,69 @@ impl LogBackend for MemoryLog {
 
     async fn poisoned(&self) -> StorageError {
         self.fault.wait().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    fn entry(index: u64) -> StoredEntry {
+        StoredEntry { log_id: StoredLogId { term: 1, leader: 1, index }, bytes: vec![index as u8].into() }
+    }
+
+    async fn append(log: &MemoryLog, index: u64, acknowledged: &Arc<AtomicU64>) {
+        let acknowledged = Arc::clone(acknowledged);
+        let done = move |result: Result<(), StorageError>| {
+            assert!(result.is_ok());
+            acknowledged.fetch_add(1, Ordering::SeqCst);
+        };
+        log.append(vec![entry(index)], Box::new(done)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_crash_loses_exactly_what_was_not_synced() {
+        let (disk, acknowledged) = (MemoryDisk::new(SyncPolicy::WhenTold), Arc::default());
+        let log = MemoryLog::open(&disk);
+        append(&log, 0, &acknowledged).await;
+        append(&log, 1, &acknowledged).await;
+        assert_eq!(acknowledged.load(Ordering::SeqCst), 0);
+        disk.sync();
+        assert_eq!(acknowledged.load(Ordering::SeqCst), 2);
+        append(&log, 2, &acknowledged).await;
+        assert_eq!(log.read(0..9, 99).await.unwrap().len(), 3, "readable before it is synced");
+        assert_eq!(disk.unsynced(), 1);
+        disk.crash();
+
+        assert!(matches!(log.save_committed(None), Err(StorageError::Closed)));
+        let log = MemoryLog::open(&disk);
+        disk.sync();
+        assert_eq!(log.read(0..9, 99).await.unwrap(), [entry(0), entry(1)]);
+        assert_eq!(acknowledged.load(Ordering::SeqCst), 2, "what was lost is never acknowledged");
+    }
+
+    #[tokio::test]
+    async fn a_vote_waits_for_the_sync() {
+        let disk = MemoryDisk::new(SyncPolicy::WhenTold);
+        let log = MemoryLog::open(&disk);
+        let vote = StoredVote { term: 2, node: 1, committed: false };
+        let (saved, ()) = tokio::join!(log.save_vote(vote), async { disk.sync() });
+        saved.unwrap();
+        disk.crash();
+        assert_eq!(MemoryLog::open(&disk).vote(), Some(vote));
+    }
+
+    #[tokio::test]
+    async fn a_failed_log_acknowledges_nothing() {
+        let disk = MemoryDisk::new(SyncPolicy::WhenTold);
+        let log = MemoryLog::open(&disk);
+        let (sender, answer) = std::sync::mpsc::channel();
+        log.append(vec![entry(0)], Box::new(move |result| sender.send(result).unwrap())).await.unwrap();
+        log.fail(StorageError::Engine("as told".to_owned()));
+        assert!(matches!(answer.recv().unwrap(), Err(StorageError::Poisoned(_))));
+        assert!(log.read(0..1, 1).await.is_err());
+        assert!(matches!(log.poisoned().await, StorageError::Engine(_)));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Rows live in chunks of [`crate::limits::ROW_CHUNK`] behind shared pointers. Taking a snapshot clones the pointers
 //! (8,000 for a million rows) and the few node records: this is all that apply waits for. While the snapshot lives,
-//! the first change of a chunk copies it, 7 KB, so that the snapshot keeps the rows of its moment; at worst, when
+//! the first change of a chunk copies it, 8 KB, so that the snapshot keeps the rows of its moment; at worst, when
 //! every chunk changes meanwhile, the rows are there twice. What rows share (profile, holder) never changes in place.
 //!
 //! The body is a sequence of length-delimited `SnapshotRecord`s: the cluster, the nodes by id, then the devices by

@@ -21,6 +21,8 @@ pub(super) struct Checked {
     pub(super) vote: Option<StoredVote>,
     pub(super) committed: Option<StoredLogId>,
     pub(super) sequence: u64,
+    /// Where the log begins if nothing was purged.
+    pub(super) first: u64,
     /// Keys of a torn end, to be removed.
     pub(super) torn: Vec<ChunkKey>,
 }
@@ -45,9 +47,10 @@ pub(super) fn check(
     let vote = record(dir, tree, keyspaces::VOTE, "the vote")?;
     let committed = record(dir, tree, keyspaces::COMMITTED, "the committed index")?;
     let purged: Option<StoredLogId> = record(dir, tree, keyspaces::PURGED, "the purged index")?;
-    let scan = Scan::new(purged).run(tree)?;
+    let first = record(dir, tree, keyspaces::FIRST, "the log's first index")?.unwrap_or(0);
+    let scan = Scan::new(first, purged).run(tree)?;
     let torn = scan.judge(dir, tree, acknowledged)?;
-    Ok(Checked { state: LogState { purged, last: scan.last }, vote, committed, sequence, torn })
+    Ok(Checked { state: LogState { purged, last: scan.last }, vote, committed, sequence, first, torn })
 }
 
 fn record<R: Record>(
@@ -70,8 +73,8 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(purged: Option<StoredLogId>) -> Self {
-        Self { expected: purged.map_or(0, |purged| purged.index + 1), last: purged, bad: None }
+    fn new(first: u64, purged: Option<StoredLogId>) -> Self {
+        Self { expected: purged.map_or(first, |purged| purged.index + 1), last: purged, bad: None }
     }
 
     fn run(mut self, tree: &sled::Tree) -> Result<Self, StorageError> {

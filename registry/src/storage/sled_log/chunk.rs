@@ -195,3 +195,50 @@ impl Reader {
         Ok(self.0.split_to(length))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: u64, bytes: usize) -> StoredEntry {
+        let content: Vec<u8> = (0..bytes).map(|at| at as u8).collect();
+        StoredEntry { log_id: StoredLogId { term: 2, leader: 3, index }, bytes: content.into() }
+    }
+
+    #[test]
+    fn a_chunk_holds_at_most_its_entries_and_its_bytes() {
+        let small: Vec<StoredEntry> = (0..100).map(|index| entry(index, 10)).collect();
+        let first_indexes: Vec<u64> = pack(&small).iter().map(|(key, _)| key.index).collect();
+        assert_eq!(first_indexes, [0, 32, 64, 96]);
+        let large: Vec<StoredEntry> =
+            (0..40).map(|index| entry(index, 1_000 + 300 * index as usize)).collect();
+        assert!(pack(&large).iter().all(|(_, value)| value.len() <= limits::LOG_VALUE_BYTES));
+    }
+
+    #[test]
+    fn any_flipped_byte_is_noticed_and_so_is_another_place() {
+        for (key, value) in pack(&[entry(7, 40), entry(8, 7_000)]) {
+            assert!(Chunk::decode(key, &value).is_ok());
+            let elsewhere = ChunkKey { index: key.index + 1, ..key };
+            assert!(Chunk::decode(elsewhere, &value).is_err());
+            for at in 0..value.len() {
+                let mut flipped = value.to_vec();
+                flipped[at] ^= 4;
+                assert!(Chunk::decode(key, &flipped).is_err(), "byte {at} of {key:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn format_1_stays_readable() {
+        let packed = b"\x01\x00\x01\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x03\0\0\0\x00\x01\x02";
+        let (key, value) = pack(&[entry(7, 3)]).remove(0);
+        assert_eq!(value[..packed.len()], packed[..]);
+        assert_eq!(value[packed.len()..], checksum(key, packed).to_le_bytes());
+        assert_eq!(Chunk::decode(key, &value), Ok(Chunk::Packed(vec![entry(7, 3)])));
+
+        let part = b"\x01\x01\x02\x00\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x58\x1b\0\0\x00\x01\x02";
+        let (_, value) = pack(&[entry(7, 7_000)]).remove(0);
+        assert_eq!(value[..part.len()], part[..]);
+    }
+}

@@ -28,6 +28,8 @@ pub(super) struct Disk {
     pub(super) removals: Arc<RwLock<()>>,
     pub(super) fsync_seconds: Histogram,
     pub(super) written: Acknowledged,
+    /// Where the log begins if nothing was purged.
+    pub(super) first: u64,
     pub(super) staged: Staged,
 }
 
@@ -61,6 +63,7 @@ impl Staged {
 impl Disk {
     /// Stages entries, which follow the last one.
     pub(super) fn append(&mut self, entries: &[StoredEntry]) -> Result<(), StorageError> {
+        self.set_first(entries);
         for (key, value) in chunk::pack(entries) {
             self.staged.insert(&key.to_bytes(), &value);
             if key.part == 0 && self.staged.bytes >= limits::LOG_WRITE_BYTES {
@@ -71,6 +74,15 @@ impl Disk {
             self.written.next_index = last.log_id.index + 1;
         }
         Ok(())
+    }
+
+    /// Notes where an empty log begins, so that a lost beginning is told from one that never was.
+    fn set_first(&mut self, entries: &[StoredEntry]) {
+        let Some(first) = entries.first().map(|entry| entry.log_id.index) else { return };
+        if self.written.next_index == 0 && self.first != first {
+            self.staged.insert(keyspaces::FIRST, &first.to_sealed());
+            self.first = first;
+        }
     }
 
     /// Stages the vote.

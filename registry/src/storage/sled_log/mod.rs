@@ -116,10 +116,14 @@ impl LogBackend for SledLog {
             return Ok(entries);
         }
         let shared = Arc::clone(&self.shared);
-        task::spawn_blocking(move || read::from_disk(&shared, range, max_bytes))
-            .await
-            .unwrap_or_else(|error| Err(StorageError::Engine(format!("a read did not end: {error}"))))
-            .map_err(|error| self.shared.fault.set(error))
+        match task::spawn_blocking(move || read::from_disk(&shared, range, max_bytes)).await {
+            Ok(read) => read.map_err(|error| self.shared.fault.set(error)),
+            Err(error) if error.is_panic() => {
+                Err(self.shared.fault.set(StorageError::Engine(format!("a read panicked: {error}"))))
+            }
+            // The runtime is being shut down.
+            Err(_cancelled) => Err(StorageError::Closed),
+        }
     }
 
     async fn append(&self, entries: Vec<StoredEntry>, done: Completion) -> Result<(), StorageError> {
@@ -155,6 +159,7 @@ impl LogBackend for SledLog {
             if !window.truncate_after(last) {
                 return Ok(());
             }
+            let last = window.state().last;
             self.send(Write::TruncateAfter { last, done }, permit)?;
         }
         answer.await.unwrap_or(Err(StorageError::Closed))

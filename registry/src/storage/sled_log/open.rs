@@ -50,6 +50,7 @@ pub(super) fn open(
         removals: Arc::clone(&removals),
         fsync_seconds: metrics::histogram!(STORAGE_FSYNC_SECONDS),
         written,
+        first: checked.first,
         staged: Staged::none(),
     };
     start(dir, tree, removals, disk, checked)
@@ -69,16 +70,26 @@ fn start(
         dir: dir.clone(),
         tree,
         removals,
-        window: RwLock::new(Window::new(checked.state)),
+        window: RwLock::new(Window::new(checked.state, checked.first)),
         vote: RwLock::new(checked.vote),
         committed: Mutex::new(Committed::read_back(checked.committed)),
         fault: Fault::none(),
     });
     let (sender, requests) = mpsc::channel();
     let writer = Writer::new(disk, requests, Arc::clone(&shared));
+    let ending = Arc::clone(&shared);
     thread::Builder::new()
         .name("rollcall-log".to_owned())
-        .spawn(move || writer.run())
+        .spawn(move || match catch_unwind(AssertUnwindSafe(|| writer.run())) {
+            Ok(Some(farewell)) => {
+                drop(ending);
+                farewell.say();
+            }
+            Ok(None) => {}
+            Err(_panic) => {
+                drop(ending.fault.set(StorageError::Engine("the log's writer panicked".to_owned())))
+            }
+        })
         .map_err(StorageError::io("start the writer of", dir.path()))?;
     Ok(SledLog::new(shared, sender))
 }
@@ -92,27 +103,22 @@ fn open_and_check(
         .path(path)
         .cache_capacity(limits::LOG_CACHE_BYTES)
         .flush_every_ms(Some(500))
-        .open()
-        .map_err(|error| engine_error(dir, error))?;
-    let tree = db.open_tree(keyspaces::TREE).map_err(|error| engine_error(dir, error))?;
+        .open()?;
+    let tree = db.open_tree(keyspaces::TREE)?;
     let checked = check(dir, &tree, acknowledged)?;
     Ok((tree, checked))
 }
 
-/// sled panics on some kinds of damage.
+/// What sled cannot make sense of, it returns or panics about: either is damage.
 fn guarded<T>(dir: &DataDir, open: impl FnOnce() -> Result<T, StorageError>) -> Result<T, StorageError> {
-    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
-        Err(dir.damaged(
-            "the log",
-            "its engine cannot make sense of it; its message is in the process's output".to_owned(),
-        ))
-    })
-}
-
-fn engine_error(dir: &DataDir, error: sled::Error) -> StorageError {
-    match error {
-        sled::Error::Corruption { .. } => dir.damaged("the log", format!("its engine says: {error}")),
-        other => other.into(),
+    match catch_unwind(AssertUnwindSafe(open)) {
+        Ok(Err(StorageError::Engine(detail))) => {
+            Err(dir.damaged("the log", format!("its engine says: {detail}")))
+        }
+        Ok(result) => result,
+        Err(_panic) => {
+            Err(dir.damaged("the log", "its engine panicked; its message is in the output".to_owned()))
+        }
     }
 }
 

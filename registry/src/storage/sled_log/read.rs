@@ -55,7 +55,7 @@ pub(super) fn from_disk(
 
 fn plan(shared: &Shared, range: Range<u64>, max_bytes: usize) -> Plan {
     let window = shared.window.read();
-    let start = range.start.max(window.state().first_index());
+    let start = range.start.max(window.first_index());
     let end = range.end.min(window.state().next_index());
     let on_disk = start..end.min(window.first_unsynced());
     let mut found = Found::new(max_bytes);
@@ -99,7 +99,7 @@ impl Found {
 
     /// Checks that nothing is missing but what was purged meanwhile.
     fn complete(&self, shared: &Shared, wanted: &Range<u64>) -> Result<(), StorageError> {
-        let first_index = shared.window.read().state().first_index();
+        let first_index = shared.window.read().first_index();
         let begin = wanted.start.max(first_index);
         let mut next = begin;
         for entry in self.entries.iter().skip_while(|entry| entry.log_id.index < begin) {

@@ -8,6 +8,8 @@ use crate::storage::{LogState, StorageError, StoredEntry, StoredLogId};
 #[derive(Debug)]
 pub(super) struct Window {
     state: LogState,
+    /// Where the log begins if nothing was purged.
+    first: u64,
     unsynced: VecDeque<(AppendNumber, StoredEntry)>,
     last_append: AppendNumber,
     truncations: u64,
@@ -18,12 +20,17 @@ pub(super) struct Window {
 pub(super) struct AppendNumber(u64);
 
 impl Window {
-    pub(super) fn new(state: LogState) -> Self {
-        Self { state, unsynced: VecDeque::new(), last_append: AppendNumber(0), truncations: 0 }
+    pub(super) fn new(state: LogState, first: u64) -> Self {
+        Self { state, first, unsynced: VecDeque::new(), last_append: AppendNumber(0), truncations: 0 }
     }
 
     pub(super) fn state(&self) -> LogState {
         self.state
+    }
+
+    /// The index of the first entry that there is, or would be.
+    pub(super) fn first_index(&self) -> u64 {
+        self.state.purged.map_or(self.first, |purged| purged.index + 1)
     }
 
     /// Rises when entries that were readable may be others now.
@@ -33,12 +40,15 @@ impl Window {
 
     /// Takes entries in, which must follow the last.
     pub(super) fn append(&mut self, entries: &[StoredEntry]) -> Result<AppendNumber, StorageError> {
-        let mut expected = self.state.next_index();
-        for entry in entries {
+        let first = entries.first().map_or(0, |entry| entry.log_id.index);
+        let next = self.state.last.map_or(first, |last| last.index + 1);
+        for (entry, expected) in entries.iter().zip(next..) {
             if entry.log_id.index != expected {
                 return Err(StorageError::OutOfOrder { expected, found: entry.log_id.index });
             }
-            expected += 1;
+        }
+        if self.state.last.is_none() {
+            self.first = first;
         }
         self.last_append.0 += 1;
         self.state.last = entries.last().map(|entry| entry.log_id).or(self.state.last);

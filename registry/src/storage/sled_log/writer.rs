@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     disk::Disk,
-    request::{Request, Write},
+    request::{Reply, Request, Write},
     shared::Shared,
 };
 use crate::{limits, storage::StorageError};
@@ -21,6 +21,20 @@ pub(super) struct Writer {
     requests: Receiver<Request>,
     shared: Arc<Shared>,
     mark_synced: Instant,
+    farewell: Option<Farewell>,
+}
+
+/// The answer to a close, given when nothing is open any more.
+pub(super) struct Farewell {
+    done: Reply,
+    result: Result<(), StorageError>,
+}
+
+impl Farewell {
+    pub(super) fn say(self) {
+        // The caller may have stopped waiting.
+        let _ = self.done.send(self.result);
+    }
 }
 
 /// What the writer does after a turn.
@@ -32,12 +46,15 @@ enum Next {
 
 impl Writer {
     pub(super) fn new(disk: Disk, requests: Receiver<Request>, shared: Arc<Shared>) -> Self {
-        Self { disk, requests, shared, mark_synced: Instant::now() }
+        Self { disk, requests, shared, mark_synced: Instant::now(), farewell: None }
     }
 
     /// Runs until the store is closed or all its handles are dropped.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self) -> Option<Farewell> {
         while self.turn() == Next::GoOn {}
+        let late = self.requests.try_iter().collect();
+        self.complete(late, &Err(StorageError::Closed));
+        self.farewell
     }
 
     fn turn(&mut self) -> Next {
@@ -112,18 +129,22 @@ impl Writer {
     }
 
     /// Tells everyone of the run, in order. The permits are released as the requests are dropped.
-    fn complete(&self, run: Vec<Request>, written: &Result<(), StorageError>) {
+    fn complete(&mut self, run: Vec<Request>, written: &Result<(), StorageError>) {
         if written.is_ok() {
             self.publish(&run);
         }
         for request in run {
             match request.write {
                 Write::Append { done, .. } => done(written.clone()),
-                Write::Vote { done, .. } | Write::TruncateAfter { done, .. } | Write::Close { done } => {
+                Write::Vote { done, .. } | Write::TruncateAfter { done, .. } => {
                     // The caller may have stopped waiting.
                     let _ = done.send(written.clone());
                 }
                 Write::Purge { .. } => {}
+                Write::Close { done } if self.farewell.is_none() => {
+                    self.farewell = Some(Farewell { done, result: written.clone() });
+                }
+                Write::Close { done } => drop(done.send(written.clone())),
             }
         }
     }

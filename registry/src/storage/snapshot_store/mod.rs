@@ -174,6 +174,11 @@ impl SnapshotFile {
         self.dir.snapshots_path().join(name(self.at))
     }
 
+    /// The CRC-32C of its body.
+    pub fn checksum(&self) -> u32 {
+        self.head.checksum
+    }
+
     /// How long its body is.
     pub fn body_bytes(&self) -> u64 {
         self.head.body_bytes

@@ -1,0 +1,121 @@
+//! `rollcall.v1.ClusterService`: the cluster and its nodes.
+
+use rollcall_proto::api::{
+    GetClusterRequest, GetClusterResponse, ListNodesRequest, ListNodesResponse, Node, NodeRole, NodeState,
+    cluster_service_server::ClusterService,
+};
+use rollcall_registry::routes::view::NodeView;
+use tonic::{Request, Response, Status};
+
+use super::{page::Page, read::cluster_id, view};
+use crate::cluster::{Cluster, ClusterStatus};
+
+/// Serves the cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterApi<C> {
+    cluster: C,
+}
+
+impl<C: Cluster> ClusterApi<C> {
+    /// Serves this cluster.
+    pub fn new(cluster: C) -> Self {
+        Self { cluster }
+    }
+
+    fn show(&self, node: &NodeView, status: &ClusterStatus) -> Node {
+        let role = if status.leader == Some(node.id) {
+            NodeRole::Leader
+        } else if status.voters.contains(&node.id) {
+            NodeRole::Voter
+        } else {
+            NodeRole::Learner
+        };
+        let state = if node.up { NodeState::Up } else { NodeState::Down };
+        Node {
+            name: node.name.to_string(),
+            node_id: node.id.0,
+            role: role as i32,
+            state: state as i32,
+            peer_addr: node.addresses.peer.clone(),
+            api_addr: node.addresses.api.clone(),
+            device_addr: node.addresses.device.clone(),
+            http_addr: node.addresses.http.clone(),
+            incarnation: node.incarnation.0,
+            sessions: self.cluster.routes().sessions_of(node.id),
+            version: node.version.to_string(),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl<C: Cluster> ClusterService for ClusterApi<C> {
+    async fn get_cluster(
+        &self,
+        _request: Request<GetClusterRequest>,
+    ) -> Result<Response<GetClusterResponse>, Status> {
+        let status = self.cluster.status();
+        let routes = self.cluster.routes();
+        let counts = routes.counts();
+        let voters_up =
+            status.voters.iter().filter(|id| routes.node(**id).is_some_and(|node| node.up)).count();
+        Ok(Response::new(GetClusterResponse {
+            cluster_id: cluster_id(&self.cluster),
+            node: status.name,
+            leader: status.leader.map(|leader| view::node_name(leader, routes)).unwrap_or_default(),
+            term: status.term,
+            applied_index: status.applied.0,
+            last_log_index: status.last_log.0,
+            voters: count(status.voters.len()),
+            learners: count(status.learners.len()),
+            failure_tolerance: count(failure_tolerance(status.voters.len(), voters_up)),
+            devices: counts.devices,
+            sessions: counts.sessions,
+            has_quorum: status.has_quorum,
+        }))
+    }
+
+    async fn list_nodes(
+        &self,
+        request: Request<ListNodesRequest>,
+    ) -> Result<Response<ListNodesResponse>, Status> {
+        let request = request.into_inner();
+        let page = Page::read(request.page_size, &request.page_token, &["nodes"])?;
+        let routes = self.cluster.routes();
+        let index = routes.applied_index();
+        let after = |node: &NodeView| page.after.as_deref().is_none_or(|after| node.name.as_str() > after);
+        let mut nodes: Vec<_> =
+            routes.nodes().into_iter().filter(|node| after(node)).take(page.limit()).collect();
+        let next_page_token = page.cut(&mut nodes, |node| node.name.as_str());
+        let status = self.cluster.status();
+        Ok(Response::new(ListNodesResponse {
+            nodes: nodes.iter().map(|node| self.show(node, &status)).collect(),
+            next_page_token,
+            index: index.0,
+            cluster_id: cluster_id(&self.cluster),
+        }))
+    }
+}
+
+/// How many voters may still be lost before there is no quorum.
+fn failure_tolerance(voters: usize, up: usize) -> usize {
+    up.saturating_sub(voters / 2 + 1)
+}
+
+fn count(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::failure_tolerance;
+
+    #[test]
+    fn a_cluster_bears_the_loss_of_what_exceeds_its_quorum() {
+        for (voters, up, tolerance) in
+            [(1, 1, 0), (2, 2, 0), (3, 3, 1), (3, 2, 0), (3, 1, 0), (5, 5, 2), (5, 4, 1)]
+        {
+            assert_eq!(failure_tolerance(voters, up), tolerance, "{up} of {voters}");
+        }
+        assert_eq!(failure_tolerance(0, 0), 0);
+    }
+}

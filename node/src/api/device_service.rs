@@ -1,0 +1,86 @@
+//! `rollcall.device.v1.DeviceService`: a device's stream, bridged to the router.
+
+use std::{
+    ops::ControlFlow,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures::{Stream, StreamExt};
+use rollcall_proto::device::{AttachRequest, AttachResponse, device_service_server::DeviceService};
+use rollcall_registry::Registrar;
+use rollcall_router::{DeviceConnection, Outgoing, Router};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Response, Status, Streaming};
+
+/// Serves devices.
+#[derive(Clone)]
+pub struct DeviceApi<R: Registrar> {
+    router: Router<R>,
+}
+
+impl<R: Registrar> DeviceApi<R> {
+    /// Hands connections to this router.
+    pub fn new(router: Router<R>) -> Self {
+        Self { router }
+    }
+}
+
+#[tonic::async_trait]
+impl<R: Registrar> DeviceService for DeviceApi<R> {
+    type AttachStream = Frames;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<AttachRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let remote_addr = request.remote_addr().map(|addr| addr.to_string()).unwrap_or_default();
+        let (connection, frames) = self.router.connect(remote_addr);
+        let gone = CancellationToken::new();
+        tokio::spawn(read(request.into_inner(), connection, gone.clone()));
+        Ok(Response::new(Frames { frames, _gone: gone.drop_guard() }))
+    }
+}
+
+/// Reads until the device or the transport ends the stream; always draining, because HTTP/2 ends a connection on which
+/// small frames pile up. When the router ends the conversation, its last frames are written before the connection is
+/// given up.
+async fn read(
+    mut requests: Streaming<AttachRequest>,
+    mut connection: DeviceConnection,
+    gone: CancellationToken,
+) {
+    loop {
+        let frame = tokio::select! {
+            frame = requests.message() => frame,
+            () = connection.over() => return gone.cancelled().await,
+            () = gone.cancelled() => return,
+        };
+        match frame {
+            Ok(Some(frame)) => {
+                if let ControlFlow::Break(()) = connection.received(frame).await {
+                    return gone.cancelled().await;
+                }
+            }
+            Ok(None) => return,
+            Err(status) => {
+                tracing::debug!(code = ?status.code(), message = status.message(), "a device's stream broke");
+                return;
+            }
+        }
+    }
+}
+
+/// Frames for the device; dropped by the transport when the stream has ended, which ends the reading too.
+pub struct Frames {
+    frames: Outgoing,
+    _gone: DropGuard,
+}
+
+impl Stream for Frames {
+    type Item = Result<AttachResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.frames.poll_next_unpin(cx).map(|frame| frame.map(Ok))
+    }
+}

@@ -1,0 +1,175 @@
+//! `rollcall.v1.InvokeService`: calls to devices.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
+
+use futures::Stream;
+use rollcall_proto::api::{
+    self, InvokeRequest, InvokeResponse, InvokeStreamRequest, InvokeStreamResponse,
+    invoke_service_server::InvokeService,
+};
+use rollcall_registry::{Registrar, model::ids::ClusterId};
+use rollcall_router::{Call, Failure, Reply, Router, Timings};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Arrival, invoke_stream::CallStream, status, validate};
+use crate::{config::CallLimits, limits};
+
+/// What answers calls: the router, or a script in tests.
+pub trait Invoker: Clone + Send + Sync + 'static {
+    /// Calls a device. Dropping the future cancels the call at the device.
+    ///
+    /// # Errors
+    /// Every way a call can fail, as a value.
+    fn invoke(&self, call: Call) -> impl Future<Output = Result<Reply, Failure>> + Send;
+
+    /// The cluster that epochs and indexes belong to; `None` before it is founded.
+    fn cluster_id(&self) -> Option<ClusterId>;
+}
+
+/// Calls by the router.
+#[derive(Clone)]
+pub struct Routed<R: Registrar + Clone> {
+    router: Router<R>,
+    registry: R,
+}
+
+impl<R: Registrar + Clone> Routed<R> {
+    /// Calls by this router over this registry.
+    pub fn new(router: Router<R>, registry: R) -> Self {
+        Self { router, registry }
+    }
+}
+
+impl<R: Registrar + Clone> Invoker for Routed<R> {
+    async fn invoke(&self, call: Call) -> Result<Reply, Failure> {
+        self.router.invoke(call).await
+    }
+
+    fn cluster_id(&self) -> Option<ClusterId> {
+        self.registry.routes().cluster_id()
+    }
+}
+
+/// Serves calls.
+#[derive(Debug, Clone)]
+pub struct InvokeApi<I> {
+    caller: Caller<I>,
+    closing: CancellationToken,
+}
+
+impl<I: Invoker> InvokeApi<I> {
+    /// Calls through `invoker`; streams end when `closing` is cancelled.
+    pub fn new(invoker: I, calls: CallLimits, closing: CancellationToken) -> Self {
+        let caller = Caller { invoker, calls, cluster_id: Arc::new(OnceLock::new()) };
+        Self { caller, closing }
+    }
+}
+
+#[tonic::async_trait]
+impl<I: Invoker> InvokeService for InvokeApi<I> {
+    async fn invoke(&self, request: Request<InvokeRequest>) -> Result<Response<InvokeResponse>, Status> {
+        let arrival = Arrival::of(&request);
+        let answer = self.caller.call(request.into_inner(), arrival).await;
+        answer.map(Response::new).map_err(CallError::into_status)
+    }
+
+    type InvokeStreamStream = Pin<Box<dyn Stream<Item = Result<InvokeStreamResponse, Status>> + Send>>;
+
+    async fn invoke_stream(
+        &self,
+        request: Request<Streaming<InvokeStreamRequest>>,
+    ) -> Result<Response<Self::InvokeStreamStream>, Status> {
+        let opened = Arrival::of(&request);
+        let (answers, stream) = mpsc::channel(limits::STREAM_CHANNEL);
+        let calls = CallStream::new(self.caller.clone(), opened, answers);
+        tokio::spawn(calls.run(request.into_inner(), self.closing.clone()));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+/// Makes calls out of requests and answers out of replies.
+#[derive(Debug, Clone)]
+pub(super) struct Caller<I> {
+    invoker: I,
+    calls: CallLimits,
+    cluster_id: Arc<OnceLock<String>>,
+}
+
+impl<I: Invoker> Caller<I> {
+    pub(super) async fn call(
+        &self,
+        request: InvokeRequest,
+        arrival: Arrival,
+    ) -> Result<InvokeResponse, CallError> {
+        let call = validate::call(request, arrival, &self.calls).map_err(CallError::Invalid)?;
+        let request_id = call.request_id.clone();
+        let reply =
+            self.invoker.invoke(call).await.map_err(|failure| CallError::Failed(Box::new(failure)))?;
+        Ok(InvokeResponse {
+            payload: reply.payload,
+            content_type: reply.content_type,
+            metadata: reply.metadata,
+            device_id: reply.device_id.into(),
+            epoch: reply.epoch.0,
+            node: reply.node.into(),
+            request_id: request_id.into(),
+            attempts: reply.attempts,
+            index: reply.index.0,
+            cluster_id: self.cluster_id(),
+            timings: Some(timings(&reply.timings)),
+        })
+    }
+
+    /// A cluster's id never changes once it is known.
+    fn cluster_id(&self) -> String {
+        if let Some(known) = self.cluster_id.get() {
+            return known.clone();
+        }
+        match self.invoker.cluster_id() {
+            Some(id) => self.cluster_id.get_or_init(|| id.to_string()).clone(),
+            None => String::new(),
+        }
+    }
+}
+
+/// Why there is no reply.
+#[derive(Debug)]
+pub(super) enum CallError {
+    /// The request is not as it must be.
+    Invalid(validate::Invalid),
+    /// The call failed.
+    Failed(Box<Failure>),
+}
+
+impl CallError {
+    fn into_status(self) -> Status {
+        match self {
+            Self::Invalid(invalid) => invalid.into(),
+            Self::Failed(failure) => status::of_failure(&failure),
+        }
+    }
+
+    pub(super) fn into_proto(self) -> api::Failure {
+        status::to_proto(match self {
+            Self::Invalid(invalid) => invalid.into(),
+            Self::Failed(failure) => *failure,
+        })
+    }
+}
+
+fn timings(timings: &Timings) -> api::Timings {
+    let part = |part: Option<std::time::Duration>| part.and_then(|part| part.try_into().ok());
+    api::Timings {
+        queue: part(timings.queue),
+        forward: part(timings.forward),
+        write: part(timings.write),
+        device: part(timings.device),
+        total: part(timings.total),
+    }
+}

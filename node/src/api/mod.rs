@@ -1,0 +1,26 @@
+//! The gRPC services. They judge requests, ask the router or the registry, and put answers into words.
+//!
+//! No decision about a call is made here.
+
+mod arrival;
+mod cluster_service;
+mod device_service;
+mod health_service;
+mod invoke_service;
+mod invoke_stream;
+mod page;
+mod read;
+pub mod reflection;
+mod registry_service;
+mod route_explanation;
+pub mod status;
+pub mod validate;
+mod view;
+mod watch;
+
+pub use arrival::{Arrival, ArrivalLayer};
+pub use cluster_service::ClusterApi;
+pub use device_service::DeviceApi;
+pub use health_service::HealthApi;
+pub use invoke_service::{InvokeApi, Invoker, Routed};
+pub use registry_service::RegistryApi;

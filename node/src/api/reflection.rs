@@ -1,0 +1,46 @@
+//! Server reflection, so that grpcurl and its like need no proto files. Only what the API listener serves is shown.
+
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use rollcall_proto::FILE_DESCRIPTOR_SET;
+use tonic::service::RoutesBuilder;
+use tonic_reflection::server::Builder;
+
+/// Adds both versions of the reflection service.
+pub fn add_to(routes: &mut RoutesBuilder) {
+    let descriptors = descriptors();
+    let builder = || {
+        Builder::configure()
+            .register_file_descriptor_set(descriptors.clone())
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // The descriptors are compiled in; that they build is tested.
+    if let Ok(service) = builder().build_v1() {
+        routes.add_service(service);
+    }
+    if let Ok(service) = builder().build_v1alpha() {
+        routes.add_service(service);
+    }
+}
+
+/// The API's files and what they import.
+fn descriptors() -> FileDescriptorSet {
+    let mut all = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
+    all.file.retain(|file| file.package() == "rollcall.v1" || file.package().starts_with("google."));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_descriptors_build_and_show_the_api_alone() {
+        let files = descriptors();
+        let services: Vec<_> =
+            files.file.iter().flat_map(|file| &file.service).map(|service| service.name()).collect();
+        assert_eq!(services, ["InvokeService", "RegistryService", "ClusterService"]);
+        assert!(Builder::configure().register_file_descriptor_set(files.clone()).build_v1().is_ok());
+        assert!(Builder::configure().register_file_descriptor_set(files).build_v1alpha().is_ok());
+    }
+}

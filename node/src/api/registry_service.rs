@@ -1,0 +1,188 @@
+//! `rollcall.v1.RegistryService`: who exists, and who is connected where.
+
+use std::{collections::BTreeMap, pin::Pin};
+
+use futures::Stream;
+use rollcall_proto::api::{
+    DisconnectDeviceRequest, DisconnectDeviceResponse, ExplainRouteRequest, ExplainRouteResponse,
+    GetDeviceRequest, GetDeviceResponse, Group, ListDevicesRequest, ListDevicesResponse, ListGroupsRequest,
+    ListGroupsResponse, WatchDevicesRequest, WatchDevicesResponse, registry_service_server::RegistryService,
+};
+use rollcall_registry::{model::ids::DeviceKey, routes::view::DeviceFilter};
+use rollcall_router::{LinkView, Router};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::{
+    page::Page,
+    read::{cluster_id, fresh},
+    route_explanation,
+    status::Refusal,
+    validate, view, watch,
+};
+use crate::cluster::Cluster;
+
+/// Serves the registry.
+#[derive(Clone)]
+pub struct RegistryApi<C: Cluster> {
+    cluster: C,
+    router: Router<C>,
+    closing: CancellationToken,
+}
+
+impl<C: Cluster> RegistryApi<C> {
+    /// Serves this registry; watches end when `closing` is cancelled.
+    pub fn new(cluster: C, router: Router<C>, closing: CancellationToken) -> Self {
+        Self { cluster, router, closing }
+    }
+
+    async fn device_page(&self, request: ListDevicesRequest) -> Result<ListDevicesResponse, Refusal> {
+        validate::name("namespace", &request.namespace)?;
+        validate::name("group", &request.group)?;
+        validate::name("node", &request.node)?;
+        validate::labels(&request.labels)?;
+        let sorted: BTreeMap<&str, &str> =
+            request.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let namespace = validate::namespace(&request.namespace);
+        let connected = if request.connected_only { "connected" } else { "" };
+        let mut filters = vec![namespace, &request.group, &request.node, connected];
+        filters.extend(sorted.iter().flat_map(|(key, value)| [*key, *value]));
+        let page = Page::read(request.page_size, &request.page_token, &filters)?;
+
+        let index = fresh(&self.cluster, request.consistency, request.min_index).await?;
+        let routes = self.cluster.routes();
+        let node = (!request.node.is_empty()).then(|| routes.node_by_name(&request.node).map(|node| node.id));
+        let mut devices = match node {
+            // A name that no node has holds no device.
+            Some(None) => Vec::new(),
+            _ => {
+                let filter = DeviceFilter {
+                    group: (!request.group.is_empty()).then_some(request.group.as_str()),
+                    labels: sorted.into_iter().collect(),
+                    node: node.flatten(),
+                    connected_only: request.connected_only,
+                };
+                routes.devices_after(namespace, page.after.as_deref(), &filter, page.limit())
+            }
+        };
+        let next_page_token = page.cut(&mut devices, |device| device.key.device.as_str());
+        Ok(ListDevicesResponse {
+            devices: devices.iter().map(|device| view::device(device, routes)).collect(),
+            next_page_token,
+            index: index.0,
+            cluster_id: cluster_id(&self.cluster),
+        })
+    }
+
+    async fn group_page(&self, request: ListGroupsRequest) -> Result<ListGroupsResponse, Refusal> {
+        validate::name("namespace", &request.namespace)?;
+        let namespace = validate::namespace(&request.namespace);
+        let page = Page::read(request.page_size, &request.page_token, &["groups", namespace])?;
+        let index = fresh(&self.cluster, request.consistency, request.min_index).await?;
+        let mut groups = self.cluster.routes().groups_after(namespace, page.after.as_deref(), page.limit());
+        let next_page_token = page.cut(&mut groups, |group| group.name.as_str());
+        let groups = groups.into_iter().map(|group| Group {
+            name: group.name.into(),
+            connected: group.connected,
+            capacity: group.capacity,
+        });
+        Ok(ListGroupsResponse {
+            groups: groups.collect(),
+            next_page_token,
+            index: index.0,
+            cluster_id: cluster_id(&self.cluster),
+        })
+    }
+
+    async fn end_session(
+        &self,
+        request: DisconnectDeviceRequest,
+    ) -> Result<DisconnectDeviceResponse, Refusal> {
+        let device_id = &request.device_id;
+        let key = device_key(&request.namespace, device_id)?;
+        let device = self.cluster.routes().device(&key).ok_or_else(|| Refusal::unknown_device(device_id))?;
+        let held = device.session.ok_or_else(|| Refusal::not_connected(device_id))?;
+        if request.epoch != 0 && request.epoch != held.epoch.0 {
+            return Err(Refusal::epoch_mismatch(device_id, held.epoch.0));
+        }
+        let ended = self.cluster.disconnect(key, held.epoch).await;
+        let index = ended.map_err(|error| Refusal::of_change(device_id, &error))?;
+        Ok(DisconnectDeviceResponse {
+            epoch: held.epoch.0,
+            index: index.0,
+            cluster_id: cluster_id(&self.cluster),
+        })
+    }
+
+    fn link(&self, node: rollcall_registry::model::ids::NodeId) -> Option<LinkView> {
+        self.router.link(node)
+    }
+}
+
+#[tonic::async_trait]
+impl<C: Cluster> RegistryService for RegistryApi<C> {
+    async fn get_device(
+        &self,
+        request: Request<GetDeviceRequest>,
+    ) -> Result<Response<GetDeviceResponse>, Status> {
+        let request = request.into_inner();
+        let key = device_key(&request.namespace, &request.device_id)?;
+        let index = fresh(&self.cluster, request.consistency, request.min_index).await?;
+        let routes = self.cluster.routes();
+        let device = routes.device(&key).ok_or_else(|| Refusal::unknown_device(&request.device_id))?;
+        Ok(Response::new(GetDeviceResponse {
+            device: Some(view::device(&device, routes)),
+            index: index.0,
+            cluster_id: cluster_id(&self.cluster),
+        }))
+    }
+
+    async fn list_devices(
+        &self,
+        request: Request<ListDevicesRequest>,
+    ) -> Result<Response<ListDevicesResponse>, Status> {
+        Ok(Response::new(self.device_page(request.into_inner()).await?))
+    }
+
+    async fn list_groups(
+        &self,
+        request: Request<ListGroupsRequest>,
+    ) -> Result<Response<ListGroupsResponse>, Status> {
+        Ok(Response::new(self.group_page(request.into_inner()).await?))
+    }
+
+    type WatchDevicesStream = Pin<Box<dyn Stream<Item = Result<WatchDevicesResponse, Status>> + Send>>;
+
+    async fn watch_devices(
+        &self,
+        request: Request<WatchDevicesRequest>,
+    ) -> Result<Response<Self::WatchDevicesStream>, Status> {
+        let changes = watch::open(&self.cluster, request.into_inner(), self.closing.clone())?;
+        Ok(Response::new(Box::pin(changes)))
+    }
+
+    async fn disconnect_device(
+        &self,
+        request: Request<DisconnectDeviceRequest>,
+    ) -> Result<Response<DisconnectDeviceResponse>, Status> {
+        Ok(Response::new(self.end_session(request.into_inner()).await?))
+    }
+
+    async fn explain_route(
+        &self,
+        request: Request<ExplainRouteRequest>,
+    ) -> Result<Response<ExplainRouteResponse>, Status> {
+        let request = request.into_inner();
+        validate::name("from", &request.from)?;
+        let key = device_key(&request.namespace, &request.device_id)?;
+        route_explanation::asked_here(&self.cluster, &request.from)?;
+        let explained = route_explanation::explain(&self.cluster, &key, |node| self.link(node));
+        Ok(Response::new(explained))
+    }
+}
+
+fn device_key(namespace: &str, device_id: &str) -> Result<DeviceKey, Refusal> {
+    validate::name("namespace", namespace)?;
+    validate::required("device_id", device_id)?;
+    Ok(DeviceKey::new(namespace, device_id))
+}

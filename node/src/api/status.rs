@@ -1,0 +1,224 @@
+//! The one table from failures to gRPC statuses. Every status carries exactly one `google.rpc.ErrorInfo`.
+
+use std::{collections::HashMap, time::Duration};
+
+use rollcall_proto::api;
+use rollcall_registry::{ChangeError, ReadError, model::rejection::ChangeRejection};
+use rollcall_router::{Failure, Outcome, Reason};
+use tonic::{Code, Status, metadata::MetadataMap};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::validate::Invalid;
+
+/// The domain of every `ErrorInfo`.
+pub const DOMAIN: &str = "rollcall";
+
+/// The trailer by which stock gRPC clients learn when to retry (gRFC A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// Reasons of requests that are no calls; a caller of `Invoke` never sees them.
+pub mod reason {
+    /// A watch cannot resume: list again.
+    pub const CURSOR_TOO_OLD: &str = "CURSOR_TOO_OLD";
+    /// This node has not applied the index that was asked for.
+    pub const REPLICA_BEHIND: &str = "REPLICA_BEHIND";
+    /// Another node has to be asked; the metadata `node` and `api_addr` say which.
+    pub const OTHER_NODE: &str = "OTHER_NODE";
+    /// The session is at another epoch; the metadata `epoch` says at which.
+    pub const EPOCH_MISMATCH: &str = "EPOCH_MISMATCH";
+}
+
+/// The code of a failure.
+///
+/// UNAVAILABLE stands only with [`Outcome::NotExecuted`], because stock clients and meshes retry it by themselves.
+pub fn code(reason: Reason, outcome: Outcome) -> Code {
+    match reason {
+        Reason::HolderUnreachable
+        | Reason::HolderFenced
+        | Reason::HolderDraining
+        | Reason::StaleRoute
+        | Reason::NoLeader
+        | Reason::DeviceEjected
+        | Reason::DeviceLost
+        | Reason::ShuttingDown => match outcome {
+            Outcome::NotExecuted => Code::Unavailable,
+            Outcome::Unknown | Outcome::Executed => Code::Aborted,
+        },
+        Reason::NoDevice | Reason::NotConnected | Reason::DeviceDisabled => Code::FailedPrecondition,
+        Reason::ActionUnknown => Code::Unimplemented,
+        Reason::DeviceBusy | Reason::QueueFull | Reason::Overloaded | Reason::RateLimited => {
+            Code::ResourceExhausted
+        }
+        Reason::PayloadTooLarge => Code::OutOfRange,
+        Reason::RequestIdConflict => Code::AlreadyExists,
+        Reason::ReplyLost => Code::Aborted,
+        Reason::DeviceError => Code::Unknown,
+        Reason::Deadline => Code::DeadlineExceeded,
+        Reason::Cancelled => Code::Cancelled,
+        Reason::Unauthenticated => Code::Unauthenticated,
+        Reason::PermissionDenied => Code::PermissionDenied,
+        Reason::InvalidArgument => Code::InvalidArgument,
+        Reason::Internal => Code::Internal,
+    }
+}
+
+/// The status of a failed call.
+pub fn of_failure(failure: &Failure) -> Status {
+    let mut metadata = HashMap::from([("outcome".to_owned(), failure.outcome.as_str().to_owned())]);
+    let mut add = |key: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            metadata.insert(key.to_owned(), value.to_owned());
+        }
+    };
+    add("device_id", failure.device_id.as_deref());
+    add("node", failure.node.as_deref());
+    add("stage", failure.stage.map(|stage| stage.as_str()));
+    Refusal {
+        code: code(failure.reason, failure.outcome),
+        reason: failure.reason.as_str(),
+        message: failure.message.to_string(),
+        metadata,
+        retry_after: failure.retry_after,
+        invalid: None,
+    }
+    .into()
+}
+
+/// A failed call, as a stream carries it.
+pub fn to_proto(failure: Failure) -> api::Failure {
+    api::Failure {
+        code: code(failure.reason, failure.outcome) as i32,
+        reason: failure.reason.to_proto() as i32,
+        outcome: failure.outcome.to_proto() as i32,
+        message: failure.message.into_owned(),
+        device_id: failure.device_id.map(String::from).unwrap_or_default(),
+        node: failure.node.map(String::from).unwrap_or_default(),
+        retry_after: failure.retry_after.and_then(|pause| pause.try_into().ok()),
+        stage: failure.stage.map(|stage| stage.as_str().to_owned()).unwrap_or_default(),
+    }
+}
+
+/// Why a request that is no call was refused. The only maker of statuses.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    code: Code,
+    reason: &'static str,
+    message: String,
+    metadata: HashMap<String, String>,
+    retry_after: Option<Duration>,
+    invalid: Option<Invalid>,
+}
+
+impl Refusal {
+    /// A refusal with nothing but a code, a reason and words.
+    pub fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            metadata: HashMap::new(),
+            retry_after: None,
+            invalid: None,
+        }
+    }
+
+    /// The same, with one more fact for programs.
+    pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// The same, with advice on when to ask again.
+    pub fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = Some(pause);
+        self
+    }
+
+    /// The registry does not know the device.
+    pub fn unknown_device(device_id: &str) -> Self {
+        let message = format!("the registry does not know the device {device_id}");
+        Self::new(Code::NotFound, Reason::NoDevice.as_str(), message).with("device_id", device_id)
+    }
+
+    /// The device is not connected.
+    pub fn not_connected(device_id: &str) -> Self {
+        let message = format!("the device {device_id} is not connected");
+        Self::new(Code::FailedPrecondition, Reason::NotConnected.as_str(), message)
+            .with("device_id", device_id)
+    }
+
+    /// The device's session is at another epoch than the request names.
+    pub fn epoch_mismatch(device_id: &str, epoch: u64) -> Self {
+        let message = format!("the session of {device_id} is at epoch {epoch}");
+        Self::new(Code::FailedPrecondition, reason::EPOCH_MISMATCH, message)
+            .with("device_id", device_id)
+            .with("epoch", epoch.to_string())
+    }
+
+    /// A change of a session did not happen.
+    pub fn of_change(device_id: &str, error: &ChangeError) -> Self {
+        let unavailable = |reason: Reason| Self::new(Code::Unavailable, reason.as_str(), error.to_string());
+        match error {
+            ChangeError::NoLeader { retry_after } => unavailable(Reason::NoLeader).retry_after(*retry_after),
+            ChangeError::QueueFull { retry_after } => {
+                Self::new(Code::ResourceExhausted, Reason::Overloaded.as_str(), error.to_string())
+                    .retry_after(*retry_after)
+            }
+            ChangeError::Rejected(ChangeRejection::EpochMismatch { current }) if current.0 == 0 => {
+                Self::not_connected(device_id)
+            }
+            ChangeError::Rejected(
+                ChangeRejection::EpochMismatch { current: epoch }
+                | ChangeRejection::OlderAttach { newer: epoch },
+            ) => Self::epoch_mismatch(device_id, epoch.0),
+            ChangeError::Rejected(ChangeRejection::Disabled) => {
+                Self::new(Code::FailedPrecondition, Reason::DeviceDisabled.as_str(), error.to_string())
+            }
+            ChangeError::Lapsed => unavailable(Reason::HolderFenced),
+            ChangeError::Stopping => unavailable(Reason::ShuttingDown),
+        }
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        let reason = match error {
+            ReadError::NoLeader => Reason::NoLeader.as_str(),
+            ReadError::Behind { .. } => reason::REPLICA_BEHIND,
+        };
+        Self::new(Code::Unavailable, reason, error.to_string())
+    }
+}
+
+impl From<Invalid> for Refusal {
+    fn from(invalid: Invalid) -> Self {
+        let reason = invalid.reason();
+        let refusal = Self::new(code(reason, Outcome::NotExecuted), reason.as_str(), invalid.to_string())
+            .with("outcome", Outcome::NotExecuted.as_str())
+            .with("field", invalid.field);
+        Self { invalid: Some(invalid), ..refusal }
+    }
+}
+
+impl From<Invalid> for Status {
+    fn from(invalid: Invalid) -> Self {
+        Refusal::from(invalid).into()
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let mut details = ErrorDetails::with_error_info(refusal.reason, DOMAIN, refusal.metadata);
+        let mut trailers = MetadataMap::new();
+        if let Some(pause) = refusal.retry_after {
+            details.set_retry_info(Some(pause));
+            if let Ok(pushback) = pause.as_millis().min(i32::MAX as u128).to_string().parse() {
+                trailers.insert(PUSHBACK, pushback);
+            }
+        }
+        if let Some(invalid) = refusal.invalid {
+            details.add_bad_request_violation(invalid.field, invalid.problem);
+        }
+        Status::with_error_details_and_metadata(refusal.code, refusal.message, details, trailers)
+    }
+}

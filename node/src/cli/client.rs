@@ -1,0 +1,74 @@
+//! A connection to the first node that answers.
+
+use clap::Args;
+use tonic::transport::{Channel, Endpoint};
+
+use super::CliError;
+use crate::{
+    config::table::ADDR_VARIABLE,
+    limits::{CLIENT_CONNECT, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT},
+};
+
+/// Which nodes to ask.
+#[derive(Debug, Clone, Args)]
+pub struct Nodes {
+    /// API addresses of nodes, by commas; the first that can be reached is asked
+    /// [env: ROLLCALL_ADDR] [default: http://127.0.0.1:7400]
+    #[arg(long, value_name = "URL,...", value_delimiter = ',')]
+    pub addr: Vec<String>,
+}
+
+impl Nodes {
+    /// Connects to the first that can be reached.
+    ///
+    /// # Errors
+    /// None can; says why for each.
+    pub async fn connect(&self) -> Result<Channel, CliError> {
+        let mut tried = Vec::new();
+        for address in self.addresses() {
+            match connect(&address).await {
+                Ok(channel) => return Ok(channel),
+                Err(CliError::Unreachable(problems)) => tried.extend(problems),
+                Err(other) => return Err(other),
+            }
+        }
+        Err(CliError::Unreachable(tried))
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        if !self.addr.is_empty() {
+            return self.addr.clone();
+        }
+        let variable = std::env::var(ADDR_VARIABLE).unwrap_or_default();
+        let named: Vec<String> =
+            variable.split(',').map(str::trim).filter(|part| !part.is_empty()).map(String::from).collect();
+        if named.is_empty() { vec!["http://127.0.0.1:7400".to_owned()] } else { named }
+    }
+}
+
+/// Connects to one node.
+///
+/// # Errors
+/// It cannot be reached, or the address is none.
+pub(super) async fn connect(address: &str) -> Result<Channel, CliError> {
+    let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let endpoint = Endpoint::from_shared(url)
+        .map_err(|error| CliError::Usage(format!("--addr: `{address}` is no URL: {error}")))?
+        .connect_timeout(CLIENT_CONNECT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .tcp_nodelay(true);
+    endpoint
+        .connect()
+        .await
+        .map_err(|error| CliError::Unreachable(vec![(address.to_owned(), innermost(&error))]))
+}
+
+/// The cause that says most; tonic's outer one is "transport error".
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    deepest.to_string()
+}

@@ -1,0 +1,72 @@
+//! `rollcall cluster`: the cluster itself.
+
+use clap::Subcommand;
+use rollcall_proto::api::{
+    GetClusterRequest, GetClusterResponse, cluster_service_client::ClusterServiceClient,
+};
+use serde_json::json;
+
+use super::{
+    CliError, client,
+    output::{self, Form, Output},
+};
+
+/// What to do with the cluster.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// The cluster as one node sees it.
+    Status {
+        /// Which nodes to ask.
+        #[command(flatten)]
+        nodes: client::Nodes,
+        /// The form of the answer.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+impl ClusterCommand {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let Self::Status { nodes, output } = self;
+        let mut client = ClusterServiceClient::new(nodes.connect().await?);
+        let status = client.get_cluster(GetClusterRequest {}).await?.into_inner();
+        match output.output {
+            Form::Json => output::print_json(&as_json(&status))?,
+            Form::Text => output::print(&in_words(&status))?,
+        }
+        Ok(())
+    }
+}
+
+fn as_json(status: &GetClusterResponse) -> serde_json::Value {
+    json!({
+        "cluster_id": status.cluster_id,
+        "node": status.node,
+        "leader": status.leader,
+        "has_quorum": status.has_quorum,
+        "term": status.term,
+        "applied_index": status.applied_index,
+        "last_log_index": status.last_log_index,
+        "voters": status.voters,
+        "learners": status.learners,
+        "failure_tolerance": status.failure_tolerance,
+        "devices": status.devices,
+        "sessions": status.sessions,
+    })
+}
+
+fn in_words(status: &GetClusterResponse) -> String {
+    let quorum = if status.has_quorum { "yes" } else { "NO" };
+    output::facts([
+        ("cluster", status.cluster_id.clone()),
+        ("asked", status.node.clone()),
+        ("leader", status.leader.clone()),
+        ("quorum", quorum.to_owned()),
+        ("term", status.term.to_string()),
+        ("applied", format!("{} of {}", status.applied_index, status.last_log_index)),
+        ("voters", status.voters.to_string()),
+        ("learners", status.learners.to_string()),
+        ("may lose", format!("{} more voters", status.failure_tolerance)),
+        ("devices", format!("{} known, {} connected", status.devices, status.sessions)),
+    ])
+}

@@ -1,0 +1,77 @@
+//! The command line: what can be asked, in what words the answer comes, and the exit codes.
+
+mod client;
+mod cluster;
+mod config;
+mod devices;
+mod exit;
+mod invoke;
+mod nodes;
+mod output;
+mod route;
+mod serve;
+mod words;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{CliError, Exit};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    the cluster or the device said no; the reason is on stderr
+  2    the command line or the configuration is wrong
+  3    no node could be reached
+  70   the node had to stop because of a fault
+  130  interrupted";
+
+/// A gateway for calls to devices behind long connections.
+#[derive(Debug, Parser)]
+#[command(name = "rollcall", version, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node.
+    Serve(serve::Serve),
+    /// Call a device and print its answer.
+    Invoke(invoke::Invoke),
+    /// Look at devices, or end their sessions.
+    #[command(subcommand)]
+    Devices(devices::Devices),
+    /// Look at the cluster's nodes.
+    #[command(subcommand)]
+    Nodes(nodes::Nodes),
+    /// Look at the cluster itself.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    /// Ask why a device can or cannot be reached.
+    #[command(subcommand)]
+    Route(route::Route),
+    /// Look at the node's settings.
+    #[command(subcommand)]
+    Config(config::Config),
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// Why it was not done, with the exit code.
+    pub async fn run(self) -> Result<(), CliError> {
+        match self.command {
+            Command::Serve(command) => command.run().await,
+            Command::Invoke(command) => command.run().await,
+            Command::Devices(command) => command.run().await,
+            Command::Nodes(command) => command.run().await,
+            Command::Cluster(command) => command.run().await,
+            Command::Route(command) => command.run().await,
+            Command::Config(command) => command.run(),
+        }
+    }
+}

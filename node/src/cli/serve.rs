@@ -1,0 +1,32 @@
+//! `rollcall serve`: configuration, telemetry, start, signal, drain.
+
+use clap::Args;
+
+use super::CliError;
+use crate::{
+    cluster::Member,
+    config::{Environment, Layers, SettingFlags, Settings},
+    lifecycle::{self, stop_on_signals},
+    telemetry,
+};
+
+/// Run a node.
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    flags: SettingFlags,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let layers = Layers::gather(&self.flags, &Environment::of_process())?;
+        let settings = Settings::from_layers(&layers)?;
+        let log =
+            telemetry::install_logging(&settings.log).map_err(|error| CliError::Io(error.to_string()))?;
+        let metrics = telemetry::install_metrics().map_err(|error| CliError::Io(error.to_string()))?;
+        tokio::spawn(telemetry::keep_up_metrics(metrics.clone(), Some(log.dropped_lines())));
+        let stop = stop_on_signals()?;
+        lifecycle::serve::<Member>(settings, metrics, stop).await?;
+        Ok(())
+    }
+}

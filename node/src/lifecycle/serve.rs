@@ -1,0 +1,225 @@
+//! `rollcall serve`, from the first port to the last: bind, start, join, serve, drain, leave.
+
+use std::{io, sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use metrics_exporter_prometheus::PrometheusHandle;
+use rollcall_router::{Router, RouterConfig};
+use thiserror::Error;
+use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Bound, ListenError, Readiness, checks,
+    readiness::{Progress, keep_judging},
+    servers::{Api, Running, serve_api, serve_devices, serve_http, serve_peers},
+};
+use crate::{
+    cluster::{Cluster, ClusterConfig, MemberError},
+    config::Settings,
+    http::Pages,
+    limits::CLOSE_GRACE,
+    telemetry::metric_names,
+};
+
+/// Why a node did not start, or did not stop of its own will.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// A port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The data folder, or the cluster.
+    #[error("cannot start: {0}")]
+    Start(MemberError),
+    /// There is no cluster in the data folder, and none to found or join.
+    #[error(
+        "{data_dir} belongs to no cluster yet and there is none to join: give --join HOST:PORT,... to join one, \
+         with --bootstrap-expect COUNT to found one of several nodes, or --bootstrap-expect 1 to found one of this \
+         node alone"
+    )]
+    Nowhere {
+        /// The data folder.
+        data_dir: String,
+    },
+    /// The cluster did not take it in.
+    #[error("cannot become a member of the cluster: {0}")]
+    Join(MemberError),
+    /// It had to stop.
+    #[error("the node had to stop: {0}")]
+    Fatal(String),
+    /// The system refused something basic.
+    #[error("cannot serve: {0}")]
+    System(#[from] io::Error),
+}
+
+impl ServeError {
+    /// Whether the node was a member when it failed.
+    pub fn was_serving(&self) -> bool {
+        matches!(self, Self::Fatal(_))
+    }
+}
+
+/// Runs a node until `stop` is cancelled and it has drained, or until it must stop.
+///
+/// # Errors
+/// Why it did not start, or had to stop.
+pub async fn serve<C: Cluster>(
+    settings: Settings,
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    metric_names::describe(&settings.name);
+    checks::warn_of_file_limit();
+    let bound = Bound::bind(&settings.listen)?;
+    let cluster = C::start(cluster_config(&settings, &bound)).await.map_err(ServeError::Start)?;
+    if settings.join.is_empty() && settings.bootstrap_expect == 0 && cluster.status().cluster_id.is_none() {
+        cluster.shutdown().await;
+        return Err(ServeError::Nowhere { data_dir: settings.data_dir.display().to_string() });
+    }
+    let router = Router::new(router_config(&settings), Arc::new(cluster.clone()));
+    cluster.observe(router.observer());
+    let node = Node::start(settings, metrics, bound, cluster, router)?;
+    node.run(stop).await
+}
+
+fn cluster_config(settings: &Settings, bound: &Bound) -> ClusterConfig {
+    ClusterConfig {
+        name: settings.name.clone(),
+        data_dir: settings.data_dir.clone(),
+        join: settings.join.iter().map(ToString::to_string).collect(),
+        bootstrap_expect: settings.bootstrap_expect,
+        advertise: bound.advertised(&settings.advertise),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn router_config(settings: &Settings) -> RouterConfig {
+    RouterConfig {
+        node_name: settings.name.clone(),
+        heartbeat_interval: settings.heartbeat_interval,
+        max_payload_bytes: settings.calls.max_payload_bytes,
+        ..RouterConfig::default()
+    }
+}
+
+/// A node whose peer and HTTP listeners serve.
+struct Node<C: Cluster> {
+    settings: Settings,
+    cluster: C,
+    router: Router<C>,
+    ports: Option<(super::listeners::Port, super::listeners::Port)>,
+    progress: watch::Sender<Progress>,
+    readiness: watch::Receiver<Readiness>,
+    /// Ends the accepting of devices.
+    close_devices: CancellationToken,
+    /// Ends the API's streams, then its connections.
+    close_api: CancellationToken,
+    /// Ends everything else.
+    close_rest: CancellationToken,
+    servers: Vec<Running>,
+    peers: Vec<Running>,
+}
+
+impl<C: Cluster> Node<C> {
+    fn start(
+        settings: Settings,
+        metrics: PrometheusHandle,
+        bound: Bound,
+        cluster: C,
+        router: Router<C>,
+    ) -> Result<Self, ServeError> {
+        let (progress, progressed) = watch::channel(Progress::default());
+        let (judged, readiness) = watch::channel(Readiness::NotReady(vec!["starting".to_owned()]));
+        let close_rest = CancellationToken::new();
+        tokio::spawn(keep_judging(cluster.clone(), progressed, judged, close_rest.clone()));
+        let Bound { api, device, peer, http } = bound;
+        tracing::info!(
+            api = %api.address, device = %device.address, peer = %peer.address, http = %http.address,
+            name = settings.name, "ports are bound"
+        );
+        serve_http(http.listen()?, Pages { readiness: readiness.clone(), metrics });
+        let peers = vec![serve_peers(peer.listen()?, &cluster, &router, close_rest.clone())];
+        Ok(Self {
+            settings,
+            cluster,
+            router,
+            ports: Some((api, device)),
+            progress,
+            readiness,
+            close_devices: CancellationToken::new(),
+            close_api: CancellationToken::new(),
+            close_rest,
+            servers: Vec::new(),
+            peers,
+        })
+    }
+
+    /// Joins, serves, and leaves when told to; or stops at once when it must.
+    async fn run(mut self, stop: CancellationToken) -> Result<(), ServeError> {
+        let cluster = self.cluster.clone();
+        let ended = tokio::select! {
+            joined = self.join_and_serve() => match joined {
+                Ok(never) => match never {},
+                Err(error) => Err(error),
+            },
+            reason = cluster.fatal() => Err(ServeError::Fatal(reason)),
+            () = stop.cancelled() => Ok(()),
+        };
+        if ended.is_ok() {
+            self.drain().await;
+        }
+        self.leave().await;
+        ended
+    }
+
+    async fn join_and_serve(&mut self) -> Result<std::convert::Infallible, ServeError> {
+        self.cluster.join().await.map_err(ServeError::Join)?;
+        if let Some((api, device)) = self.ports.take() {
+            let (api, device) = (api.listen()?, device.listen()?);
+            let services = Api {
+                cluster: self.cluster.clone(),
+                router: self.router.clone(),
+                calls: self.settings.calls,
+                readiness: self.readiness.clone(),
+                closing: self.close_api.clone(),
+            };
+            self.servers.push(serve_api(api, services, self.close_api.clone()));
+            let payload_bytes = self.settings.calls.max_payload_bytes;
+            self.servers.push(serve_devices(
+                device,
+                self.router.clone(),
+                payload_bytes,
+                self.close_devices.clone(),
+            ));
+        }
+        self.progress.send_modify(|progress| progress.joined = true);
+        tracing::info!("the node is a member of its cluster and serves");
+        std::future::pending().await
+    }
+
+    /// Takes no new devices, lets calls in flight end, closes sessions.
+    async fn drain(&self) {
+        self.progress.send_modify(|progress| progress.draining = true);
+        tracing::info!(grace_s = self.settings.drain_grace.as_secs_f64(), "draining");
+        self.close_devices.cancel();
+        self.router.drain(self.settings.drain_grace).await;
+    }
+
+    async fn leave(self) {
+        self.close_devices.cancel();
+        self.close_api.cancel();
+        close(self.servers, CLOSE_GRACE).await;
+        self.cluster.shutdown().await;
+        self.close_rest.cancel();
+        close(self.peers, CLOSE_GRACE).await;
+        tracing::info!("the node has stopped");
+    }
+}
+
+/// Waits for servers whose stop was asked for; ends those that still have connections after the grace.
+async fn close(servers: Vec<Running>, grace: Duration) {
+    let handles: Vec<_> = servers.iter().map(|server| server.abort_handle()).collect();
+    if timeout(grace, join_all(servers)).await.is_err() {
+        handles.iter().for_each(|handle| handle.abort());
+    }
+}

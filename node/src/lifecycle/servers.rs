@@ -1,0 +1,121 @@
+//! The four servers: which services each listener has, and how its connections are kept.
+
+use rollcall_proto::{
+    FILE_DESCRIPTOR_SET,
+    api::{
+        cluster_service_server::ClusterServiceServer, invoke_service_server::InvokeServiceServer,
+        registry_service_server::RegistryServiceServer,
+    },
+    device::device_service_server::DeviceServiceServer,
+};
+use rollcall_router::Router;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    service::Routes,
+    transport::{Error, Server, server::TcpIncoming},
+};
+use tonic_health::pb::health_server::HealthServer;
+
+use super::Readiness;
+use crate::{
+    api::{ArrivalLayer, ClusterApi, DeviceApi, HealthApi, InvokeApi, RegistryApi, Routed, reflection},
+    cluster::Cluster,
+    config::CallLimits,
+    http::{self, Pages},
+    limits::{
+        API_STREAMS, CONNECTION_WINDOW_BYTES, DEVICE_STREAMS, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
+        MESSAGE_OVERHEAD_BYTES, STREAM_WINDOW_BYTES,
+    },
+    telemetry::GrpcMetricsLayer,
+};
+
+/// A server that runs; resolves to an error only if it broke.
+pub(super) type Running = JoinHandle<Result<(), Error>>;
+
+/// What the API listener serves with.
+pub(super) struct Api<C: Cluster> {
+    pub(super) cluster: C,
+    pub(super) router: Router<C>,
+    pub(super) calls: CallLimits,
+    pub(super) readiness: watch::Receiver<Readiness>,
+    /// Ends open streams.
+    pub(super) closing: CancellationToken,
+}
+
+/// Serves services until `stop`, then until their connections have ended.
+pub(super) fn serve_api<C: Cluster>(listener: TcpListener, api: Api<C>, stop: CancellationToken) -> Running {
+    let message_bytes = api.calls.max_payload_bytes + MESSAGE_OVERHEAD_BYTES;
+    let invoke =
+        InvokeApi::new(Routed::new(api.router.clone(), api.cluster.clone()), api.calls, api.closing.clone());
+    let mut routes = Routes::builder();
+    routes
+        .add_service(
+            InvokeServiceServer::new(invoke)
+                .max_decoding_message_size(message_bytes)
+                .max_encoding_message_size(message_bytes),
+        )
+        .add_service(RegistryServiceServer::new(RegistryApi::new(
+            api.cluster.clone(),
+            api.router,
+            api.closing,
+        )))
+        .add_service(ClusterServiceServer::new(ClusterApi::new(api.cluster)))
+        .add_service(HealthServer::new(HealthApi::new(api.readiness)));
+    reflection::add_to(&mut routes);
+    let metrics = GrpcMetricsLayer::new(
+        FILE_DESCRIPTOR_SET,
+        &["rollcall.v1.InvokeService", "rollcall.v1.RegistryService", "rollcall.v1.ClusterService"],
+    );
+    let server = builder()
+        .max_concurrent_streams(API_STREAMS)
+        .layer(metrics)
+        .layer(ArrivalLayer)
+        .add_routes(routes.routes());
+    tokio::spawn(server.serve_with_incoming_shutdown(incoming(listener), stop.cancelled_owned()))
+}
+
+/// Serves devices until `stop`, then until their connections have ended.
+pub(super) fn serve_devices<C: Cluster>(
+    listener: TcpListener,
+    router: Router<C>,
+    max_payload_bytes: usize,
+    stop: CancellationToken,
+) -> Running {
+    let message_bytes = max_payload_bytes + MESSAGE_OVERHEAD_BYTES;
+    let devices = DeviceServiceServer::new(DeviceApi::new(router))
+        .max_decoding_message_size(message_bytes)
+        .max_encoding_message_size(message_bytes);
+    let metrics = GrpcMetricsLayer::new(FILE_DESCRIPTOR_SET, &["rollcall.device.v1.DeviceService"]);
+    let server = builder().max_concurrent_streams(DEVICE_STREAMS).layer(metrics).add_service(devices);
+    tokio::spawn(server.serve_with_incoming_shutdown(incoming(listener), stop.cancelled_owned()))
+}
+
+/// Serves peers until `stop`, then until their connections have ended.
+pub(super) fn serve_peers<C: Cluster>(
+    listener: TcpListener,
+    cluster: &C,
+    router: &Router<C>,
+    stop: CancellationToken,
+) -> Running {
+    let routes = cluster.peer_routes().add_service(router.link_service());
+    let server = builder().add_routes(routes);
+    tokio::spawn(server.serve_with_incoming_shutdown(incoming(listener), stop.cancelled_owned()))
+}
+
+/// Serves health and metrics until the task is aborted.
+pub(super) fn serve_http(listener: TcpListener, pages: Pages) -> JoinHandle<std::io::Result<()>> {
+    tokio::spawn(async move { axum::serve(listener, http::router(pages)).await })
+}
+
+fn builder() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+}
+
+fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE_INTERVAL))
+}

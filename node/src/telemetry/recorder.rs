@@ -1,0 +1,43 @@
+//! The recorder behind all metrics, rendered for Prometheus by the HTTP listener.
+
+use std::sync::OnceLock;
+
+use metrics::counter;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use thiserror::Error;
+use tracing_appender::non_blocking::ErrorCounter;
+
+use super::metric_names::LOG_LINES_DROPPED;
+use crate::limits::{METRICS_UPKEEP, SECONDS_BUCKETS};
+
+/// Why there are no metrics.
+#[derive(Debug, Error)]
+#[error("cannot install the metrics recorder: {0}")]
+pub struct RecorderError(#[from] BuildError);
+
+/// Installs the recorder of this process, or finds the one that is installed.
+///
+/// # Errors
+/// Another recorder is installed.
+pub fn install() -> Result<PrometheusHandle, RecorderError> {
+    static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = INSTALLED.get() {
+        return Ok(handle.clone());
+    }
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS_BUCKETS)?
+        .install_recorder()?;
+    Ok(INSTALLED.get_or_init(|| handle).clone())
+}
+
+/// Folds histograms and counts dropped log lines, until it is dropped.
+pub async fn keep_up(handle: PrometheusHandle, dropped: Option<ErrorCounter>) {
+    let mut ticks = tokio::time::interval(METRICS_UPKEEP);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+        if let Some(dropped) = &dropped {
+            counter!(LOG_LINES_DROPPED).absolute(dropped.dropped_lines() as u64);
+        }
+    }
+}

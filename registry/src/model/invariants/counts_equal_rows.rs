@@ -1,0 +1,46 @@
+//! What is counted as rows change equals what counting all rows gives.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{Violation, ensure, rows};
+use crate::{
+    model::{ids::NodeId, profile::Profile, state::State},
+    routes::{row::Row, view::Counts},
+};
+
+/// The counts of devices and sessions, in all and by node, and of the cohorts and profiles in use.
+///
+/// # Errors
+/// Names the count.
+pub fn counts_equal_rows(state: &State) -> Result<(), Violation> {
+    let rows = rows(state);
+    let mut by_node: BTreeMap<NodeId, u64> = BTreeMap::new();
+    for session in rows.iter().filter_map(Row::valid_session) {
+        *by_node.entry(session.node).or_default() += 1;
+    }
+    let expected = Counts { devices: rows.len() as u64, sessions: by_node.values().sum() };
+    let counts = state.routes().counts();
+    ensure(counts == expected, || format!("{counts:?} are counted, the rows are {expected:?}"))?;
+    for node in state.nodes.keys() {
+        let (counted, expected) =
+            (state.routes().sessions_of(*node), by_node.get(node).copied().unwrap_or(0));
+        ensure(counted == expected, || format!("node {node}: {counted} counted, {expected} rows"))?;
+    }
+    cohorts_equal_rows(state, &rows)
+}
+
+fn cohorts_equal_rows(state: &State, rows: &[Row]) -> Result<(), Violation> {
+    let mut expected: HashMap<_, u32> = HashMap::new();
+    for row in rows {
+        *expected.entry(std::sync::Arc::as_ptr(&row.cohort)).or_default() += 1;
+    }
+    let mut counted = HashMap::new();
+    for cohort in state.writer.cohorts() {
+        ensure(cohort.members().len() == cohort.count() as usize, || "a cohort's count is off".into())?;
+        counted.insert(std::sync::Arc::as_ptr(cohort), cohort.count());
+    }
+    ensure(counted == expected, || "the cohorts are not those of the rows".into())?;
+    let profiles: HashSet<&Profile> = rows.iter().map(|row| row.cohort.profile.as_ref()).collect();
+    let kept = state.writer.profiles();
+    ensure(kept == profiles.len(), || format!("{kept} profiles are kept, {} are in use", profiles.len()))
+}

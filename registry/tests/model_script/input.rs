@@ -1,0 +1,78 @@
+//! Reading the scripts' inputs: a word, then arguments, some of them `key=value`.
+
+use std::{str::FromStr, sync::Arc};
+
+use rollcall_registry::model::{
+    command::{ChangeKind, OpenSession, SessionChange},
+    ids::{AttachNumber, DeviceKey, Epoch, InstanceId, LogIndex},
+    profile::Profile,
+};
+
+/// One line of input.
+#[derive(Clone, Copy)]
+pub(crate) struct Line<'a>(pub(crate) &'a str);
+
+impl<'a> Line<'a> {
+    pub(crate) fn word(self, at: usize) -> &'a str {
+        self.words().nth(at).unwrap_or_else(|| panic!("{:?} has no word {at}", self.0))
+    }
+
+    pub(crate) fn words(self) -> impl Iterator<Item = &'a str> {
+        self.0.split_whitespace().filter(|word| !word.contains('='))
+    }
+
+    /// All values of a key, in order.
+    pub(crate) fn all(self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        let value = move |word: &'a str| word.split_once('=').filter(|(k, _)| *k == key).map(|(_, v)| v);
+        self.0.split_whitespace().filter_map(value)
+    }
+
+    pub(crate) fn number<T: FromStr>(self, key: &'a str, otherwise: T) -> T {
+        let parse = |value: &str| value.parse().ok().unwrap_or_else(|| panic!("{key}={value}"));
+        self.all(key).next().map_or(otherwise, parse)
+    }
+
+    pub(crate) fn id(self, at: usize) -> u64 {
+        self.word(at).parse().unwrap_or_else(|_| panic!("{:?}: word {at} is no number", self.0))
+    }
+
+    /// `label=key:value`, each.
+    pub(crate) fn labels(self) -> Vec<(&'a str, &'a str)> {
+        self.all("label").map(|label| label.split_once(':').unwrap()).collect()
+    }
+
+    fn profile(self) -> Arc<Profile> {
+        let (groups, actions) = (self.all("group"), self.all("action"));
+        Arc::new(Profile::new(groups, self.labels(), actions, self.number("capacity", 1)))
+    }
+
+    /// A change of a session, indented below its batch.
+    pub(crate) fn change(self, base: u64) -> SessionChange {
+        let epoch = || epoch(base, self.word(2));
+        let kind = match self.word(0) {
+            "open" => ChangeKind::Open(OpenSession {
+                instance: InstanceId(self.number("inst", 1)),
+                attach_number: AttachNumber(self.number("at", 1)),
+                profile: self.profile(),
+                remote_addr: "".into(),
+                only_if: self.all("only_if").next().map(|text| self::epoch(base, text)),
+            }),
+            "close" => ChangeKind::Close(epoch()),
+            "update" => ChangeKind::Update(epoch(), self.profile()),
+            other => panic!("unknown change {other:?}"),
+        };
+        SessionChange { device: device(self.word(1)), kind }
+    }
+}
+
+/// `id` or `namespace/id`.
+pub(crate) fn device(text: &str) -> DeviceKey {
+    let (namespace, device) = text.split_once('/').unwrap_or(("", text));
+    DeviceKey::new(namespace, device)
+}
+
+/// `index.position`.
+fn epoch(base: u64, text: &str) -> Epoch {
+    let (index, position) = text.split_once('.').unwrap_or_else(|| panic!("{text:?} is no epoch"));
+    Epoch::new(base, LogIndex(index.parse().unwrap()), position.parse().unwrap())
+}

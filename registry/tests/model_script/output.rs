@@ -1,0 +1,95 @@
+//! Writing what the scripts' inputs give, one short line each.
+
+use rollcall_registry::model::{
+    event::{Event, SessionRef},
+    ids::Epoch,
+    profile::Profile,
+    rejection::ChangeRejection,
+    response::Response,
+};
+use rollcall_registry::routes::view::{DeviceView, NodeView, Route, SessionView};
+
+/// `index.position`, or 0 for none.
+pub(crate) fn epoch(base: u64, epoch: Epoch) -> String {
+    match epoch.0.checked_sub(base) {
+        None | Some(0) => epoch.to_string(),
+        Some(number) => format!("{}.{}", number >> 12, number & 0xfff),
+    }
+}
+
+pub(crate) fn response(base: u64, response: &Response) -> String {
+    let Response::Batch(outcome) = response else { return response.to_string() };
+    let refused: Vec<String> = outcome
+        .refused
+        .iter()
+        .map(|(position, rejection)| format!("\n   change {position} refused: {}", refusal(base, rejection)))
+        .collect();
+    format!("batch {} applied at {}{}", outcome.number, outcome.index, refused.concat())
+}
+
+fn refusal(base: u64, rejection: &ChangeRejection) -> String {
+    match rejection {
+        ChangeRejection::OlderAttach { newer } => format!("older attach than {}", epoch(base, *newer)),
+        ChangeRejection::EpochMismatch { current } => format!("the epoch is {}", epoch(base, *current)),
+        ChangeRejection::Disabled => "disabled".into(),
+    }
+}
+
+pub(crate) fn event(base: u64, event: &Event) -> String {
+    match event {
+        Event::Opened { device, session, replaced, .. } => {
+            let replaced = replaced.map(|replaced| format!(", replaces {}", session_ref(base, &replaced)));
+            format!("opened {device} {}{}", session_ref(base, session), replaced.unwrap_or_default())
+        }
+        Event::Closed { device, session } => format!("closed {device} {}", session_ref(base, session)),
+        Event::Updated { device, session, profile } => {
+            format!("updated {device} {} {}", session_ref(base, session), self::profile(profile))
+        }
+        Event::NodeUp { node, incarnation } => format!("node {node} up as {incarnation}"),
+        Event::NodeDown { node, incarnation } => format!("node {node} down, was {incarnation}"),
+        Event::NodeAdmitted { node } => format!("node {node} admitted"),
+        Event::BatchApplied(outcome) => format!("batch {} of node {} applied", outcome.number, outcome.node),
+    }
+}
+
+fn session_ref(base: u64, session: &SessionRef) -> String {
+    let SessionRef { node, incarnation, epoch, instance } = session;
+    format!("{} on {node}({incarnation}) inst={instance}", self::epoch(base, *epoch))
+}
+
+fn session_view(base: u64, session: &SessionView) -> String {
+    let SessionView { node, incarnation, epoch, instance, attach_number } = session;
+    format!("{} on {node}({incarnation}) inst={instance} at={attach_number}", self::epoch(base, *epoch))
+}
+
+fn profile(profile: &Profile) -> String {
+    let labels: Vec<String> = profile.labels.iter().map(|(key, value)| format!("{key}:{value}")).collect();
+    format!(
+        "groups {:?} labels {labels:?} actions {:?} capacity {}",
+        profile.groups, profile.actions, profile.capacity
+    )
+}
+
+pub(crate) fn route(base: u64, route: &Route) -> String {
+    match route {
+        Route::Held { session, .. } => format!("held {}", session_view(base, session)),
+        Route::NotConnected => "not connected".into(),
+        Route::Disabled => "disabled".into(),
+    }
+}
+
+pub(crate) fn device(base: u64, view: Option<&DeviceView>) -> String {
+    let Some(view) = view else { return "unknown".into() };
+    let session = view.session.map_or("no session".into(), |session| session_view(base, &session));
+    let enabled = if view.enabled { "enabled" } else { "disabled" };
+    format!("{} {enabled}, {session}, {}", view.key, profile(&view.profile))
+}
+
+pub(crate) fn node(view: &NodeView) -> String {
+    let up = if view.up { "up" } else { "down" };
+    let NodeView { id, name, incarnation, boot, addresses, version, .. } = view;
+    format!(
+        "{id} {name} {up} incarnation={incarnation} boot={boot} peer={:?} version={version:?}",
+        addresses.peer
+    )
+}

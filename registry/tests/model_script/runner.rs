@@ -1,0 +1,186 @@
+//! Runs the inputs of a script against a state, checking all invariants after each.
+
+use rollcall_proto::storage::{SnapshotRecord, snapshot_record::Kind};
+use rollcall_registry::model::{
+    command::{
+        Addresses, AdmitNode, Batch, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp,
+    },
+    ids::{BatchNumber, BootCounter, ClusterId, Incarnation, LogIndex, NodeId, Registration, StorageId},
+    invariants::{self, EpochHistory},
+    state::State,
+};
+
+use super::{
+    input::{self, Line},
+    output,
+};
+
+/// A state and the log's end.
+pub(crate) struct Runner {
+    state: State,
+    history: EpochHistory,
+    index: u64,
+    base: u64,
+}
+
+impl Runner {
+    pub(crate) fn new() -> Self {
+        Self { state: State::new(), history: EpochHistory::default(), index: 0, base: 0 }
+    }
+
+    /// What the inputs give, one line each or more.
+    pub(crate) fn run(&mut self, inputs: &str) -> String {
+        let lines: Vec<&str> = inputs.lines().filter(|line| !line.starts_with('#')).collect();
+        let mut written = String::new();
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| !line.starts_with(' ')) {
+            let below = lines[at + 1..].iter().take_while(|line| line.starts_with(' '));
+            let below: Vec<Line<'_>> = below.map(|line| Line(line)).collect();
+            written.push_str(&self.input(Line(line), &below));
+            invariants::check(&self.state).unwrap();
+        }
+        written
+    }
+
+    fn input(&mut self, line: Line<'_>, below: &[Line<'_>]) -> String {
+        let storage = || StorageId(line.number("storage", 0));
+        let addresses = || Addresses { peer: line.all("peer").collect(), ..Addresses::default() };
+        match line.word(0) {
+            "found" => self.found(line),
+            "admit" => self.apply(&Command::AdmitNode(AdmitNode {
+                name: line.word(1).into(),
+                storage: storage(),
+                addresses: addresses(),
+            })),
+            "up" => self.apply(&Command::NodeUp(NodeUp {
+                node: NodeId(line.id(1)),
+                storage: StorageId(line.number("storage", u128::from(line.id(1)))),
+                boot: BootCounter(line.number("boot", 1)),
+                registration: Registration(line.number("reg", 1)),
+                addresses: addresses(),
+                version: line.all("version").collect(),
+            })),
+            "down" => self.apply(&Command::NodeDown(NodeDown {
+                node: NodeId(line.id(1)),
+                incarnation: Incarnation(line.number("inc", 0)),
+                reason: NodeDownReason::LeaseLapsed,
+            })),
+            "batch" => self.apply(&Command::Batch(Batch {
+                node: NodeId(line.id(1)),
+                incarnation: Incarnation(line.number("inc", 0)),
+                number: BatchNumber(line.number("no", 0)),
+                changes: below.iter().map(|line| line.change(self.base)).collect(),
+            })),
+            "blank" => {
+                self.index += 1;
+                self.state.advance(LogIndex(self.index));
+                String::new()
+            }
+            "restore" => self.restore(|_| ()),
+            "disable" => self.disable(line.word(1)),
+            _ => self.look(line),
+        }
+    }
+
+    fn found(&mut self, line: Line<'_>) -> String {
+        let base = line.number("base", 0);
+        let member = |(id, name): (u64, &str)| FoundingMember {
+            node: NodeId(id),
+            name: name.into(),
+            storage: StorageId(id.into()),
+            addresses: Addresses::default(),
+        };
+        let found = FoundCluster {
+            cluster_id: ClusterId(line.number("cluster", 1)),
+            members: (1..).zip(line.words().skip(1)).map(member).collect(),
+            token_key: [7; 32],
+            epoch_base: base,
+        };
+        let written = self.apply(&Command::FoundCluster(found));
+        if self.base == 0 {
+            self.base = base;
+        }
+        written
+    }
+
+    fn apply(&mut self, command: &Command) -> String {
+        self.index += 1;
+        let applied = self.state.apply(LogIndex(self.index), command);
+        self.history.observe(&applied.events).unwrap();
+        let mut written = format!("{}: {}\n", self.index, output::response(self.base, &applied.response));
+        for event in &applied.events {
+            written.push_str(&format!("   {}\n", output::event(self.base, event)));
+        }
+        written
+    }
+
+    /// Replaces the state by its own snapshot's; a handle taken before must show the new one.
+    fn restore(&mut self, edit: impl Fn(&mut SnapshotRecord)) -> String {
+        use prost::Message;
+        let mut bytes = Vec::new();
+        self.state.snapshot().write(&mut bytes).unwrap();
+        let (mut rest, mut edited) = (bytes.as_slice(), Vec::new());
+        while !rest.is_empty() {
+            let mut record = SnapshotRecord::decode_length_delimited(&mut rest).unwrap();
+            edit(&mut record);
+            record.encode_length_delimited(&mut edited).unwrap();
+        }
+        let mut restored = State::restore(&mut edited.as_slice()).unwrap();
+        restored.advance(LogIndex(self.index));
+        self.state.install(restored);
+        String::new()
+    }
+
+    fn disable(&mut self, device: &str) -> String {
+        self.restore(|record| {
+            if let Some(Kind::Device(row)) = &mut record.kind
+                && row.device_id == device
+            {
+                row.disabled = true;
+            }
+        })
+    }
+
+    fn look(&self, line: Line<'_>) -> String {
+        let routes = self.state.routes();
+        let lines = match line.word(0) {
+            "route" => {
+                let key = input::device(line.word(1));
+                vec![output::route(self.base, &routes.route(&key.namespace, &key.device))]
+            }
+            "device" => {
+                let view = routes.device(&input::device(line.word(1)));
+                vec![output::device(self.base, view.as_ref())]
+            }
+            "devices" => {
+                let (after, limit) = (line.all("after").next(), line.number("limit", 100));
+                let page = routes.devices_after("", after, &Default::default(), limit);
+                page.iter().map(|view| output::device(self.base, Some(view))).collect()
+            }
+            "candidates" => {
+                let mut out = Vec::new();
+                let matched = routes.candidates("", line.word(1), line.word(2), &line.labels(), &mut out);
+                let on = |c: &rollcall_registry::routes::view::Candidate| {
+                    format!("{} on {} take {}", c.devices, c.node, c.capacity)
+                };
+                std::iter::once(format!("{matched:?}")).chain(out.iter().map(on)).collect()
+            }
+            "groups" => {
+                let group = |group: &rollcall_registry::routes::view::GroupView| {
+                    format!("{} connected={} capacity={}", group.name, group.connected, group.capacity)
+                };
+                routes.groups_after("", line.all("after").next(), 100).iter().map(group).collect()
+            }
+            "nodes" => routes.nodes().iter().map(|node| output::node(node)).collect(),
+            "counts" => {
+                let counts = routes.counts();
+                let (applied, cluster) = (routes.applied_index(), routes.cluster_id().is_some());
+                vec![format!(
+                    "{} devices, {} sessions, applied {applied}, founded {cluster}",
+                    counts.devices, counts.sessions
+                )]
+            }
+            other => panic!("unknown input {other:?}"),
+        };
+        lines.into_iter().map(|line| line + "\n").collect()
+    }
+}

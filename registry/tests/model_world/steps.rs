@@ -1,0 +1,83 @@
+//! Random steps: commands as a test draws them, before epochs and numbers are known.
+
+use proptest::{collection::vec, prelude::*};
+
+pub(crate) const NODES: u64 = 3;
+pub(crate) const DEVICES: u8 = 5;
+
+/// A step of a test.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Up { node: u64, registration: Registering },
+    Down { node: u64, incarnation: Newness },
+    Batch { node: u64, changes: Vec<Change> },
+    RepeatBatch { node: u64 },
+    StrayBatch { node: u64, incarnation: Newness, ahead: u64 },
+    Admit { name: u8, storage: u8 },
+    Blank,
+    Restore,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Registering {
+    Next,
+    Again,
+    NewBoot,
+    Old,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Newness {
+    Current,
+    Old,
+}
+
+/// A change of a session; epochs are named by their age: 0 is the device's newest.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    Open { device: u8, instance: u64, attach_number: u64, profile: u8, only_if: Option<usize> },
+    Close { device: u8, age: usize },
+    Update { device: u8, age: usize, profile: u8 },
+}
+
+pub(crate) fn change() -> impl Strategy<Value = Change> {
+    let device = 0..DEVICES;
+    let age = prop_oneof![4 => Just(0_usize), 1 => 1..3_usize];
+    prop_oneof![
+        4 => (device.clone(), 1..4_u64, 1..5_u64, 0..6_u8, prop::option::weighted(0.3, age.clone()))
+            .prop_map(|(device, instance, attach_number, profile, only_if)| Change::Open {
+                device, instance, attach_number, profile, only_if
+            }),
+        2 => (device.clone(), age.clone()).prop_map(|(device, age)| Change::Close { device, age }),
+        1 => (device, age, 0..6_u8).prop_map(|(device, age, profile)| Change::Update { device, age, profile }),
+    ]
+}
+
+fn newness() -> impl Strategy<Value = Newness> {
+    prop_oneof![3 => Just(Newness::Current), 1 => Just(Newness::Old)]
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Step> {
+    let node = 1..=NODES;
+    let registering = prop_oneof![
+        4 => Just(Registering::Next),
+        1 => Just(Registering::Again),
+        1 => Just(Registering::NewBoot),
+        1 => Just(Registering::Old),
+    ];
+    prop_oneof![
+        3 => (node.clone(), registering).prop_map(|(node, registration)| Step::Up { node, registration }),
+        1 => (node.clone(), newness()).prop_map(|(node, incarnation)| Step::Down { node, incarnation }),
+        10 => (node.clone(), vec(change(), 0..6)).prop_map(|(node, changes)| Step::Batch { node, changes }),
+        1 => node.clone().prop_map(|node| Step::RepeatBatch { node }),
+        1 => (node, newness(), 0..3_u64)
+            .prop_map(|(node, incarnation, ahead)| Step::StrayBatch { node, incarnation, ahead }),
+        1 => (0..6_u8, 0..2_u8).prop_map(|(name, storage)| Step::Admit { name, storage }),
+        1 => Just(Step::Blank),
+        1 => Just(Step::Restore),
+    ]
+}
+
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    vec(step(), 0..60)
+}

@@ -1,0 +1,35 @@
+//! What a node decides about its router at its start.
+
+use std::time::Duration;
+
+use crate::limits;
+
+/// The router's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouterConfig {
+    /// This node's name, for devices and replies.
+    pub node_name: String,
+    /// How often devices are pinged; two intervals of silence drop a connection.
+    pub heartbeat_interval: Duration,
+    /// The largest payload of a call or reply, in bytes.
+    pub max_payload_bytes: usize,
+    /// Calls that may wait for room on one device.
+    pub device_queue: usize,
+    /// Calls in flight that enter through this node.
+    pub calls_in_flight: usize,
+    /// Connections to each peer.
+    pub links_per_peer: usize,
+}
+
+impl Default for RouterConfig {
+    fn default() -> Self {
+        Self {
+            node_name: String::new(),
+            heartbeat_interval: limits::HEARTBEAT_INTERVAL,
+            max_payload_bytes: limits::PAYLOAD_BYTES,
+            device_queue: limits::DEVICE_QUEUE,
+            calls_in_flight: limits::CALLS_IN_FLIGHT,
+            links_per_peer: limits::LINKS_PER_PEER,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The calls that one device has been given, and who waits for them. Where each of them stands, not what to do next.
+
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+/// Names a call on its device's slot; never used twice within four thousand million calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Tag(pub(crate) u64);
+
+impl Tag {
+    fn new(index: usize, sequence: u32) -> Self {
+        Self(u64::from(sequence) << 32 | index as u64)
+    }
+
+    fn index(self) -> usize {
+        (self.0 & u64::from(u32::MAX)) as usize
+    }
+}
+
+/// Where a call stands. `content` is what the device will be told; it is gone once the transport has it.
+#[derive(Debug)]
+pub(crate) enum Phase<C> {
+    /// Waits for room on the device.
+    Queued { content: C, since: Instant },
+    /// Has its place on the device; waits for the transport.
+    Ready { content: C, queued: Duration, since: Instant },
+    /// The transport took it.
+    Written { queued: Duration, write: Duration, since: Instant },
+    /// Nobody waits any more; the device has not said yet that it stopped.
+    Cancelling,
+}
+
+impl<C> Phase<C> {
+    /// Whether the call takes up capacity of the device.
+    pub(crate) fn occupies(&self) -> bool {
+        match self {
+            Self::Queued { .. } => false,
+            Self::Ready { .. } | Self::Written { .. } | Self::Cancelling => true,
+        }
+    }
+}
+
+/// One call.
+#[derive(Debug)]
+pub(crate) struct Entry<W, C> {
+    tag: Tag,
+    /// Who waits; `None` while [`Phase::Cancelling`].
+    pub(crate) waiter: Option<W>,
+    /// When the waiter gives up.
+    pub(crate) deadline: Instant,
+    /// Where it stands.
+    pub(crate) phase: Phase<C>,
+}
+
+/// The table of a device's calls.
+#[derive(Debug)]
+pub(crate) struct InFlight<W, C> {
+    entries: Slab<Entry<W, C>>,
+    sequence: u32,
+    /// No deadline is earlier than this: lets a sweep skip the table.
+    earliest: Option<Instant>,
+}
+
+impl<W, C> InFlight<W, C> {
+    pub(crate) fn new() -> Self {
+        Self { entries: Slab::new(), sequence: 0, earliest: None }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn insert(&mut self, waiter: W, deadline: Instant, phase: Phase<C>) -> Tag {
+        self.sequence = self.sequence.wrapping_add(1);
+        let vacant = self.entries.vacant_entry();
+        let tag = Tag::new(vacant.key(), self.sequence);
+        vacant.insert(Entry { tag, waiter: Some(waiter), deadline, phase });
+        self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+        tag
+    }
+
+    pub(crate) fn get_mut(&mut self, tag: Tag) -> Option<&mut Entry<W, C>> {
+        self.entries.get_mut(tag.index()).filter(|entry| entry.tag == tag)
+    }
+
+    pub(crate) fn get(&self, tag: Tag) -> Option<&Entry<W, C>> {
+        self.entries.get(tag.index()).filter(|entry| entry.tag == tag)
+    }
+
+    pub(crate) fn remove(&mut self, tag: Tag) -> Option<Entry<W, C>> {
+        self.get(tag)?;
+        self.entries.try_remove(tag.index())
+    }
+
+    /// The calls that somebody still waits for and whose deadline has passed.
+    pub(crate) fn overdue(&mut self, now: Instant) -> Vec<Tag> {
+        if self.earliest.is_none_or(|earliest| earliest > now) {
+            return Vec::new();
+        }
+        let waiting =
+            || self.entries.iter().filter(|(_, entry)| entry.waiter.is_some()).map(|(_, entry)| entry);
+        let overdue = waiting().filter(|entry| entry.deadline <= now).map(|entry| entry.tag).collect();
+        self.earliest = waiting().filter(|entry| entry.deadline > now).map(|entry| entry.deadline).min();
+        overdue
+    }
+
+    /// The calls that the device has not been told of.
+    pub(crate) fn unsent(&self) -> Vec<Tag> {
+        let unsent = |entry: &Entry<W, C>| matches!(entry.phase, Phase::Queued { .. } | Phase::Ready { .. });
+        self.entries.iter().filter(|(_, entry)| unsent(entry)).map(|(_, entry)| entry.tag).collect()
+    }
+
+    /// Empties the table.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Entry<W, C>> + '_ {
+        self.earliest = None;
+        self.entries.drain()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_of_a_past_call_names_nothing() {
+        let now = Instant::now();
+        let mut table = InFlight::<&str, ()>::new();
+        let first = table.insert("a", now, Phase::Cancelling);
+        assert!(table.remove(first).is_some());
+        let second = table.insert("b", now, Phase::Cancelling);
+        assert_eq!(first.index(), second.index());
+        assert!(table.remove(first).is_none());
+        assert!(table.get_mut(second).is_some());
+    }
+
+    #[test]
+    fn overdue_calls_are_found_whatever_the_order_of_deadlines() {
+        let now = Instant::now();
+        let at = |ms| now + Duration::from_millis(ms);
+        let mut table = InFlight::<u64, ()>::new();
+        let tags: Vec<_> =
+            [30, 10, 20].into_iter().map(|ms| table.insert(ms, at(ms), Phase::Cancelling)).collect();
+        assert!(table.overdue(at(9)).is_empty());
+        assert_eq!(table.overdue(at(20)), vec![tags[1], tags[2]]);
+        table.remove(tags[1]);
+        table.remove(tags[2]);
+        assert!(table.overdue(at(29)).is_empty());
+        assert_eq!(table.overdue(at(30)), vec![tags[0]]);
+    }
+}

@@ -1,0 +1,140 @@
+//! `invoke`: what is checked first, how long to wait for a device, and the account at the end.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+};
+
+use rollcall_registry::Registrar;
+use tokio::time::Instant;
+
+use super::{flight::Flight, trip::Trip};
+use crate::{
+    call::{Call, Reply},
+    limits,
+    links::peers::Peers,
+    outcome::{Failure, Outcome, Reason, Stage},
+    sessions::{device_sessions::DeviceSessions, host::Shared},
+};
+
+/// Calls from their arrival at this node to their end.
+pub(crate) struct Dispatcher<R> {
+    pub(crate) registry: Arc<R>,
+    pub(crate) sessions: Arc<DeviceSessions<R>>,
+    pub(crate) peers: Arc<Peers<R>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) in_flight: AtomicUsize,
+    pub(crate) stopped: AtomicBool,
+    pub(super) next_call: AtomicU64,
+    waiters: AtomicUsize,
+}
+
+impl<R: Registrar> Dispatcher<R> {
+    pub(crate) fn new(sessions: Arc<DeviceSessions<R>>, peers: Arc<Peers<R>>) -> Self {
+        Self {
+            registry: Arc::clone(&sessions.registry),
+            shared: Arc::clone(&sessions.shared),
+            sessions,
+            peers,
+            in_flight: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            next_call: AtomicU64::new(rand::random()),
+            waiters: AtomicUsize::new(0),
+        }
+    }
+
+    /// See [`crate::Router::invoke`].
+    pub(crate) async fn invoke(&self, call: Call) -> Result<Reply, Failure> {
+        let config = &self.shared.config;
+        let Some(mut flight) = Flight::start(&self.in_flight, config.calls_in_flight, &self.shared.metrics)
+        else {
+            let failure =
+                Failure::not_executed(Reason::Overloaded, "too many calls are in flight on this node");
+            return Err(failure.on_node(config.node_name.as_str()));
+        };
+        let result = self.check_and_route(&call, &mut flight.trip).await;
+        let result = result.map_err(|failure| failure.on_node(config.node_name.as_str()));
+        flight.ended(&result);
+        result
+    }
+
+    async fn check_and_route(&self, call: &Call, trip: &mut Trip) -> Result<Reply, Failure> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(Failure::not_executed(Reason::ShuttingDown, "the node shuts down"));
+        }
+        if call.payload.len() > self.shared.config.max_payload_bytes {
+            let limit = self.shared.config.max_payload_bytes;
+            let message = format!("the payload has {} bytes, the limit is {limit}", call.payload.len());
+            return Err(Failure::not_executed(Reason::PayloadTooLarge, message));
+        }
+        if self.registry.routes().applied_index() < call.min_index {
+            let patience = call.deadline.saturating_duration_since(Instant::now());
+            let waited = self.registry.wait_applied(call.min_index, patience).await;
+            waited.map_err(|_behind| too_late_to_route())?;
+        }
+        if call.deadline <= Instant::now() {
+            return Err(too_late_to_route());
+        }
+        if call.connect_wait.is_zero() {
+            self.route(call, trip).await
+        } else {
+            self.route_when_connected(call, trip).await
+        }
+    }
+
+    async fn route(&self, call: &Call, trip: &mut Trip) -> Result<Reply, Failure> {
+        match &call.device_id {
+            Some(device) => self.to_device(call, device, trip).await,
+            None => self.to_any(call, trip).await,
+        }
+    }
+
+    /// Routes as soon as there is a device, within `connect_wait` and the deadline.
+    async fn route_when_connected(&self, call: &Call, trip: &mut Trip) -> Result<Reply, Failure> {
+        let until = call.deadline.min(call.arrived + call.connect_wait);
+        let mut arrivals = self.sessions.arrivals.subscribe();
+        loop {
+            arrivals.mark_unchanged();
+            let failure = match self.route(call, trip).await {
+                Err(failure) if nobody_there(&failure) => failure,
+                routed => return routed,
+            };
+            let Some(_place) = Waiting::start(&self.waiters) else {
+                return Err(Failure::not_executed(
+                    Reason::Overloaded,
+                    "too many calls wait for devices to connect",
+                ));
+            };
+            if tokio::time::timeout_at(until, arrivals.changed()).await.is_err() {
+                return Err(if until == call.deadline { too_late_to_route() } else { failure });
+            }
+            // Devices come by the thousand: look again once for many of them.
+            tokio::time::sleep_until(until.min(Instant::now() + limits::CONNECT_RECHECK)).await;
+        }
+    }
+}
+
+fn nobody_there(failure: &Failure) -> bool {
+    failure.outcome == Outcome::NotExecuted
+        && matches!(failure.reason, Reason::NoDevice | Reason::NotConnected)
+}
+
+fn too_late_to_route() -> Failure {
+    Failure::deadline(Stage::Queue, Outcome::NotExecuted)
+}
+
+/// One of the calls that wait for a device to connect.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn start(count: &'a AtomicUsize) -> Option<Self> {
+        let waiting = Self(count);
+        (count.fetch_add(1, Ordering::Relaxed) < limits::CONNECT_WAITERS).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,89 @@
+//! The holder's part of a call: to a session by its epoch, or to the best device of a group.
+
+use rollcall_registry::{
+    Registrar,
+    model::ids::{Epoch, LogIndex},
+};
+use tokio::time::Instant;
+
+use crate::{
+    core::{device::Queueing, pick::Room},
+    delivery::{Delivery, ReplyTo},
+    limits,
+    outcome::{Failure, Reason},
+    sessions::{connection::Ticket, device_sessions::DeviceSessions, slot::Terms, table::GroupQuery},
+};
+
+/// How often the holder picks again when others were faster to fill the device it had picked.
+const PICKS: usize = 3;
+
+impl<R: Registrar> DeviceSessions<R> {
+    /// Gives a call to the session of this epoch.
+    ///
+    /// # Errors
+    /// Why not, with the waiter. `STALE_ROUTE` if there is no such session.
+    pub(crate) fn to_session(
+        &self,
+        epoch: Epoch,
+        delivery: impl FnOnce() -> Box<Delivery>,
+        terms: Terms,
+        reply: ReplyTo,
+    ) -> Result<Ticket, (ReplyTo, Failure)> {
+        match self.table.get(epoch) {
+            Some(live) => live.connection.deliver(&live, delivery, terms, reply),
+            None => {
+                Err((reply, Failure::not_executed(Reason::StaleRoute, "the session is no longer held here")))
+            }
+        }
+    }
+
+    /// Gives a call to the least loaded matching device of a group.
+    ///
+    /// # Errors
+    /// Why not, with the waiter. `STALE_ROUTE` if there is no such device.
+    pub(crate) fn to_group(
+        &self,
+        query: GroupQuery<'_>,
+        mut delivery: impl FnMut() -> Box<Delivery>,
+        terms: Terms,
+        mut reply: ReplyTo,
+    ) -> Result<Ticket, (ReplyTo, Failure)> {
+        let mut refused = None;
+        for _ in 0..PICKS {
+            let Some((live, room)) = self.table.pick(query) else { break };
+            if room == Room::None && terms.queueing == Queueing::Forbidden {
+                let failure = Failure::not_executed(Reason::DeviceBusy, "no device of the group has room");
+                return Err((reply, failure));
+            }
+            match live.connection.deliver(&live, &mut delivery, terms, reply) {
+                Ok(ticket) => return Ok(ticket),
+                Err((waiter, failure)) => {
+                    reply = waiter;
+                    refused = Some(failure);
+                }
+            }
+        }
+        let gone = || Failure::not_executed(Reason::StaleRoute, "no such device of the group is held here");
+        Err((reply, refused.unwrap_or_else(gone)))
+    }
+
+    /// Whether a route that finds nothing here may find it in a moment.
+    pub(crate) fn may_catch_up(&self, index: LogIndex) -> bool {
+        self.registry.routes().applied_index() < index || !self.awaited.lock().is_empty()
+    }
+
+    /// Waits until this replica has reached `index`, and until a session that it says is opening here is open; at most
+    /// [`limits::ROUTE_PATIENCE`].
+    pub(crate) async fn catch_up(&self, index: LogIndex, epoch: Epoch) {
+        let until = Instant::now() + limits::ROUTE_PATIENCE;
+        let mut arrivals = self.arrivals.subscribe();
+        if self.registry.routes().applied_index() < index {
+            drop(self.registry.wait_applied(index, limits::ROUTE_PATIENCE).await);
+        }
+        while epoch != Epoch(0) && self.table.get(epoch).is_none() && !self.awaited.lock().is_empty() {
+            if !matches!(tokio::time::timeout_at(until, arrivals.changed()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+}

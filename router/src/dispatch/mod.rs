@@ -1,0 +1,9 @@
+//! From a call to its reply: routing, the way there, deadlines, what is tried again.
+
+pub(crate) mod dispatcher;
+pub(crate) mod flight;
+pub(crate) mod group;
+pub(crate) mod holder;
+pub(crate) mod named;
+pub(crate) mod send;
+pub(crate) mod trip;

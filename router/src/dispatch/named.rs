@@ -1,0 +1,102 @@
+//! Calls to a named device: its row says where it is; a stale route is followed once, to a higher epoch only.
+
+use rollcall_registry::{
+    Registrar,
+    model::{ids::Epoch, profile::Profile},
+    routes::view::{Route, SessionView},
+};
+use tokio::time::Instant;
+
+use super::{dispatcher::Dispatcher, send::Aim, trip::Trip};
+use crate::{
+    call::{Call, Reply},
+    core::device::Queueing,
+    limits,
+    outcome::{Failure, Outcome, Reason},
+};
+
+impl<R: Registrar> Dispatcher<R> {
+    /// Routes a call to the device that it names.
+    pub(crate) async fn to_device(
+        &self,
+        call: &Call,
+        device: &str,
+        trip: &mut Trip,
+    ) -> Result<Reply, Failure> {
+        let session = self.session_of(call, device)?;
+        let failure = match self.to_session_of(call, device, session, trip).await {
+            Err(failure) if is_stale(&failure) => failure,
+            ended => return ended,
+        };
+        match self.newer_session_of(call, device, session.epoch).await? {
+            Some(newer) => self.to_session_of(call, device, newer, trip).await,
+            None => Err(failure),
+        }
+    }
+
+    async fn to_session_of(
+        &self,
+        call: &Call,
+        device: &str,
+        session: SessionView,
+        trip: &mut Trip,
+    ) -> Result<Reply, Failure> {
+        trip.routed(self.registry.routes().applied_index());
+        let aim =
+            Aim { node: session.node, device: Some((device, session.epoch)), queueing: Queueing::Allowed };
+        self.send(call, aim, trip).await.map_err(|failure| named(failure, device))
+    }
+
+    fn session_of(&self, call: &Call, device: &str) -> Result<SessionView, Failure> {
+        let refused = |reason, message| Err(Failure::not_executed(reason, message).on_device(device));
+        match self.registry.routes().route(&call.namespace, device) {
+            Route::NotConnected => refused(Reason::NotConnected, "the device is not connected"),
+            Route::Disabled => refused(Reason::DeviceDisabled, "an administrator disabled the device"),
+            Route::Held { session, profile } => match mismatch(call, &profile) {
+                Some((reason, message)) => refused(reason, message),
+                None => Ok(session),
+            },
+        }
+    }
+
+    /// Waits a moment for this replica to learn of the session that made a route stale. Sessions of this node may also
+    /// turn up under the same epoch: their commit was applied just before they were ready.
+    async fn newer_session_of(
+        &self,
+        call: &Call,
+        device: &str,
+        stale: Epoch,
+    ) -> Result<Option<SessionView>, Failure> {
+        let until = call.deadline.min(Instant::now() + limits::ROUTE_PATIENCE);
+        let mut arrivals = self.sessions.arrivals.subscribe();
+        loop {
+            let session = self.session_of(call, device)?;
+            let ready_here =
+                session.node == self.registry.node() && self.sessions.table.get(session.epoch).is_some();
+            if session.epoch > stale || (session.epoch == stale && ready_here) {
+                return Ok(Some(session));
+            }
+            if !matches!(tokio::time::timeout_at(until, arrivals.changed()).await, Ok(Ok(()))) {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+fn mismatch(call: &Call, profile: &Profile) -> Option<(Reason, &'static str)> {
+    if !profile.belongs_to(&call.group) {
+        return Some((Reason::NoDevice, "the device does not belong to the group"));
+    }
+    if !profile.carries(call.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))) {
+        return Some((Reason::NoDevice, "the device does not carry the labels"));
+    }
+    (!profile.offers(&call.action)).then_some((Reason::ActionUnknown, "the device does not offer the action"))
+}
+
+fn is_stale(failure: &Failure) -> bool {
+    failure.reason == Reason::StaleRoute && failure.outcome == Outcome::NotExecuted
+}
+
+fn named(failure: Failure, device: &str) -> Failure {
+    if failure.device_id.is_some() { failure } else { failure.on_device(device) }
+}

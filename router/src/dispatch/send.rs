@@ -1,0 +1,226 @@
+//! One attempt of a call: to a device of this node or over a link, then its answer or its deadline.
+
+use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use bytes::Bytes;
+use compact_str::CompactString;
+use rollcall_proto::peer::{CallToken, ForwardCall};
+use rollcall_registry::{
+    Registrar,
+    model::ids::{Epoch, NodeId},
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use super::{dispatcher::Dispatcher, trip::Trip};
+use crate::{
+    call::{Call, Reply, Timings},
+    core::device::Queueing,
+    delivery::{Answer, Delivery, DeviceReply, ReplyTo},
+    limits,
+    links::{
+        outbound::{LinkTicket, unreachable},
+        peer::Peer,
+        wire,
+    },
+    metrics::Path,
+    outcome::{Failure, Outcome, Reason, Stage},
+    sessions::{connection::Ticket, ending::GiveUp, slot::Terms, table::GroupQuery},
+};
+
+/// Where an attempt goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Aim<'a> {
+    /// The node that holds the device.
+    pub(crate) node: NodeId,
+    /// The device and the epoch of its session. `None`: the holder picks.
+    pub(crate) device: Option<(&'a str, Epoch)>,
+    /// Whether the call may wait there for room.
+    pub(crate) queueing: Queueing,
+}
+
+impl<R: Registrar> Dispatcher<R> {
+    /// One attempt.
+    pub(super) async fn send(&self, call: &Call, aim: Aim<'_>, trip: &mut Trip) -> Result<Reply, Failure> {
+        if aim.node == self.registry.node() {
+            trip.path = Path::Local;
+            self.send_here(call, aim, trip).await
+        } else {
+            trip.path = Path::Peer;
+            let peer = self.peers.get(aim.node).ok_or_else(unreachable)?;
+            let reply = self.send_there(call, aim, &peer, trip).await;
+            reply.map_err(|failure| failure.on_node(peer.name.clone()))
+        }
+    }
+
+    async fn send_here(&self, call: &Call, aim: Aim<'_>, trip: &Trip) -> Result<Reply, Failure> {
+        let (sender, answer) = oneshot::channel();
+        let terms = Terms { deadline: call.deadline, queueing: aim.queueing, now: Instant::now() };
+        let reply = ReplyTo::Caller(sender);
+        let accepted = match aim.device {
+            Some((_, epoch)) => self.sessions.to_session(epoch, || self.delivery(call), terms, reply),
+            None => self.pick_here(call, terms, reply),
+        };
+        let ticket = accepted.map_err(|(_, failure)| failure)?;
+        let reply = answer_here(ticket, answer, call.deadline).await?;
+        let node = CompactString::from(self.shared.config.node_name.as_str());
+        Ok(finish(call, reply, node, trip, None))
+    }
+
+    fn pick_here(&self, call: &Call, terms: Terms, reply: ReplyTo) -> Result<Ticket, (ReplyTo, Failure)> {
+        let labels: Vec<(&str, &str)> =
+            call.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let query = GroupQuery {
+            namespace: &call.namespace,
+            group: &call.group,
+            action: &call.action,
+            labels: &labels,
+        };
+        self.sessions.to_group(query, || self.delivery(call), terms, reply)
+    }
+
+    async fn send_there(
+        &self,
+        call: &Call,
+        aim: Aim<'_>,
+        peer: &Arc<Peer>,
+        trip: &Trip,
+    ) -> Result<Reply, Failure> {
+        let link = peer.link().ok_or_else(unreachable)?;
+        let started = Instant::now();
+        let (sender, answer) = oneshot::channel();
+        let ticket =
+            link.send(self.forward(call, aim, trip, started), call.payload.clone().into(), sender)?;
+        let reply = answer_there(ticket, answer, call.deadline).await?;
+        Ok(finish(call, reply, peer.name.clone(), trip, Some(started.elapsed())))
+    }
+
+    fn token(&self) -> CallToken {
+        CallToken {
+            origin: self.registry.node().0,
+            incarnation: self.registry.incarnation().0,
+            // Odd and large: a walk through all 64-bit numbers that looks random.
+            call: self.next_call.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed),
+        }
+    }
+
+    fn delivery(&self, call: &Call) -> Box<Delivery> {
+        Box::new(Delivery {
+            token: wire::token_bytes(&self.token()),
+            group: call.group.to_string(),
+            action: call.action.to_string(),
+            request_id: call.request_id.to_string(),
+            payload: call.payload.clone().into(),
+            content_type: call.content_type.to_string(),
+            metadata: call.metadata.clone(),
+            idempotent: call.idempotent,
+        })
+    }
+
+    fn forward(&self, call: &Call, aim: Aim<'_>, trip: &Trip, now: Instant) -> Box<ForwardCall> {
+        let (device_id, epoch) = aim.device.unwrap_or(("", Epoch(0)));
+        // The holder takes this number for the last attempt, which may wait there.
+        let attempt = match aim.queueing {
+            Queueing::Allowed => limits::PLACEMENT_ATTEMPTS,
+            Queueing::Forbidden => trip.attempts.min(limits::PLACEMENT_ATTEMPTS - 1),
+        };
+        Box::new(ForwardCall {
+            token: Some(self.token()),
+            namespace: call.namespace.to_string(),
+            group: call.group.to_string(),
+            action: call.action.to_string(),
+            device_id: device_id.to_owned(),
+            epoch: epoch.0,
+            route_index: trip.index.0,
+            remaining: wire::to_proto(call.deadline.saturating_duration_since(now)),
+            payload: Bytes::new(),
+            payload_bytes: 0,
+            content_type: call.content_type.to_string(),
+            metadata: call.metadata.clone(),
+            labels: call.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            request_id: call.request_id.to_string(),
+            idempotent: call.idempotent,
+            attempt,
+        })
+    }
+}
+
+fn finish(
+    call: &Call,
+    reply: DeviceReply,
+    node: CompactString,
+    trip: &Trip,
+    there: Option<Duration>,
+) -> Reply {
+    let spent = reply.spent;
+    let at_holder = spent.queue + spent.write + spent.device;
+    let timings = Timings {
+        queue: Some(spent.queue),
+        forward: there.map(|there| there.saturating_sub(at_holder)),
+        write: Some(spent.write),
+        device: Some(spent.device),
+        total: Some(call.arrived.elapsed()),
+    };
+    Reply {
+        payload: reply.payload.into_bytes(),
+        content_type: reply.content_type,
+        metadata: reply.metadata,
+        device_id: reply.device_id,
+        epoch: reply.epoch,
+        node,
+        attempts: trip.attempts,
+        index: trip.index,
+        timings,
+    }
+}
+
+/// Cancels a call that nobody waits for any more. Defused by taking what is inside.
+struct OnDrop<T: Fn(GiveUp)>(Option<T>);
+
+impl<T: Fn(GiveUp)> Drop for OnDrop<T> {
+    fn drop(&mut self) {
+        if let Some(cancel) = &self.0 {
+            cancel(GiveUp::Cancelled);
+        }
+    }
+}
+
+async fn answer_here(ticket: Ticket, mut answer: oneshot::Receiver<Answer>, deadline: Instant) -> Answer {
+    let mut guard = OnDrop(Some(|why| ticket.cancel(why)));
+    let answered = timeout_at(deadline, &mut answer).await;
+    guard.0 = None;
+    match answered {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_lost)) => Err(lost()),
+        Err(_elapsed) => {
+            ticket.cancel(GiveUp::Deadline);
+            answer.try_recv().unwrap_or_else(|_| Err(Failure::deadline(Stage::Device, Outcome::Unknown)))
+        }
+    }
+}
+
+async fn answer_there(
+    ticket: LinkTicket,
+    mut answer: oneshot::Receiver<Answer>,
+    deadline: Instant,
+) -> Answer {
+    let mut guard = OnDrop(Some(|why| ticket.cancel(why)));
+    let mut answered = timeout_at(deadline, &mut answer).await;
+    if answered.is_err() {
+        ticket.cancel(GiveUp::Deadline);
+        answered = timeout_at(deadline + limits::DEADLINE_WORD, &mut answer).await;
+        ticket.forget();
+    }
+    guard.0 = None;
+    match answered {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_lost)) => Err(lost()),
+        Err(_elapsed) => Err(Failure::deadline(Stage::Forward, Outcome::Unknown)),
+    }
+}
+
+fn lost() -> Failure {
+    Failure::new(Reason::Internal, Outcome::Unknown, "the call's answer was lost")
+}

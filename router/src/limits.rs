@@ -1,0 +1,100 @@
+//! Every bound of this crate, with its reason.
+
+use std::time::Duration;
+
+/// Calls in flight on one node, counted where they enter it; more are `OVERLOADED`. At 2 KB each that is 400 MB.
+pub const CALLS_IN_FLIGHT: usize = 200_000;
+/// The largest payload of a call or reply by default: larger ones belong into an object store.
+pub const PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
+/// Longer payloads travel in chunks of this size: at 1 Gbit/s a chunk delays a small frame by half a millisecond.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Small frames that go out between two chunks, so that bulk neither starves nor delays them.
+pub const SMALL_FRAMES_PER_CHUNK: u32 = 16;
+/// Nodes that a group call tries while nothing was executed; the last of them may queue it.
+pub const PLACEMENT_ATTEMPTS: u32 = 3;
+
+/// Calls that wait for room on one device: more than a device works off in a deadline is a lie to the caller.
+pub const DEVICE_QUEUE: usize = 16;
+/// Devices of a group that the holder compares before it takes the least loaded one that has room.
+pub const PICK_SAMPLE: usize = 32;
+
+/// Devices on one connection: a site controller with a large site behind it.
+pub const SLOTS_PER_CONNECTION: u32 = 1_024;
+/// Control frames that wait for one connection; a connection that lets more pile up is cut (`TOO_SLOW`).
+pub const OUTBOX_CONTROL_FRAMES: usize = 4_096;
+/// Bytes of half-received results on one connection; the results of further calls are given up (`OVERLOADED`).
+pub const ASSEMBLY_BYTES: u64 = 1024 * 1024 * 1024;
+/// How often the node pings a connection by default; two intervals of silence drop it.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// The sweep over all connections runs this many times per heartbeat interval.
+pub const SWEEPS_PER_HEARTBEAT: u32 = 4;
+/// Connections that one sweep visits before it lets other tasks run.
+pub const SWEEP_SLICE: usize = 512;
+/// Attaches that wait for their commit on one node; more are refused with a retry-after.
+pub const OPENINGS: usize = 10_000;
+/// How long an attach waits for its commit before the agent is sent elsewhere.
+pub const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a superseded session of the same instance may deliver results.
+pub const RETIRE_GRACE: Duration = Duration::from_secs(60);
+/// After a drain has told devices to move, how long at least before idle ones are closed.
+pub const DRAIN_SETTLE: Duration = Duration::from_secs(1);
+/// Sessions of this node that apply reports and nobody waits for; beyond this the lease's end cleans up.
+pub const ORPHANS: usize = 16_384;
+
+/// Bytes of a namespace, device id, group, action or label.
+pub const NAME_BYTES: usize = 128;
+/// Groups of a device.
+pub const GROUPS: usize = 16;
+/// Labels of a device.
+pub const LABELS: usize = 32;
+/// Actions of a device.
+pub const ACTIONS: usize = 256;
+/// Calls that a device takes at once.
+pub const CAPACITY: u32 = 65_536;
+/// Bytes of a handler's error message; the rest is cut off.
+pub const ERROR_MESSAGE_BYTES: usize = 4 * 1024;
+
+/// Connections to each peer: one mutex per HTTP/2 connection is the limit of one.
+pub const LINKS_PER_PEER: usize = 2;
+/// Frames that wait on one link; a call that finds more is refused at once.
+pub const LINK_QUEUE_FRAMES: usize = 65_536;
+/// Bytes that wait on one link; a call that finds more is refused at once.
+pub const LINK_QUEUE_BYTES: u64 = 256 * 1024 * 1024;
+/// Calls in flight that a node accepts over one link.
+pub const LINK_CALLS: usize = 100_000;
+/// Frames of one packet: amortises HTTP/2's cost per message.
+pub const PACKET_FRAMES: usize = 512;
+/// Bytes after which a packet is closed. With one frame more it stays below tonic's 4 MiB.
+pub const PACKET_BYTES: usize = 128 * 1024;
+/// How often a link beats.
+pub const LINK_BEAT: Duration = Duration::from_millis(200);
+/// A link silent for this long takes no new calls.
+pub const LINK_SILENT: Duration = Duration::from_millis(750);
+/// A link silent for this long is broken: its calls end and it is dialled again. Below a node's lease.
+pub const LINK_DEAD: Duration = Duration::from_secs(3);
+/// How long a dial may take.
+pub const DIAL_PATIENCE: Duration = Duration::from_secs(1);
+/// The first pause between dials; doubles.
+pub const DIAL_BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// The longest pause between dials.
+pub const DIAL_BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// How often the list of peers is compared with the registry, beside each change of a node.
+pub const PEER_REVIEW: Duration = Duration::from_secs(1);
+/// HTTP/2 windows of a link: a stream must hold several chunks of several calls.
+pub const LINK_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// How long a holder waits for its own replica to reach the index by which a call was routed.
+pub const ROUTE_PATIENCE: Duration = Duration::from_millis(100);
+/// How long past the deadline the caller's node waits for the holder's word on where the time ran out.
+pub const DEADLINE_WORD: Duration = Duration::from_millis(30);
+/// Calls that wait for a device to connect, on one node; more are `OVERLOADED`.
+pub const CONNECT_WAITERS: usize = 10_000;
+/// How often at most a waiting call looks for its device again.
+pub const CONNECT_RECHECK: Duration = Duration::from_millis(10);
+/// Devices among which an affinity key chooses.
+pub const AFFINITY_DEVICES: usize = 1_000;
+
+const _: () = assert!(CHUNK_BYTES <= PAYLOAD_BYTES);
+const _: () = assert!(PACKET_BYTES + CHUNK_BYTES < 4 * 1024 * 1024);
+const _: () = assert!(LINK_BEAT.as_millis() * 3 <= LINK_SILENT.as_millis());
+const _: () = assert!(LINK_SILENT.as_millis() < LINK_DEAD.as_millis());

@@ -1,0 +1,386 @@
+//! The caller's side of one link: frames wait here until the transport takes them, answers come back here.
+//!
+//! Lives longer than its transport: a new dial starts a new session, and calls never cross from one to the next.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rollcall_proto::peer::{
+    CallFrame, CancelForward, ForwardCall, ForwardReply, LinkBeat, LinkChunk, LinkRequest, LinkResponse,
+    ReplyFrame, call_frame, reply_frame,
+};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    pending::{Answers, PendingCalls},
+    wire,
+};
+use crate::{
+    core::lanes::{Lanes, Next},
+    delivery::Answer,
+    limits,
+    outcome::{Failure, Outcome, Reason, Stage},
+    payload::{Assembled, Assembly, Payload},
+    sessions::ending::GiveUp,
+};
+
+/// A call that waits for the transport.
+struct Outgoing {
+    call_id: u64,
+    call: Box<ForwardCall>,
+    rest: Payload,
+}
+
+#[derive(Default)]
+struct Beats {
+    number: u64,
+    sent: Option<Instant>,
+    round_trip: Option<Duration>,
+}
+
+struct State {
+    /// Which dial the transport belongs to; 0: none is open.
+    session: u64,
+    sessions: u64,
+    lanes: Lanes<CallFrame, Outgoing, u64>,
+    queued_bytes: u64,
+    pending: PendingCalls,
+    last_heard: Instant,
+    beats: Beats,
+    waker: Option<Waker>,
+}
+
+/// One link, as its caller uses it.
+pub(crate) struct OutboundLink {
+    state: Mutex<State>,
+    up: AtomicBool,
+    /// Calls in flight on the peer's devices, as it last said.
+    load: AtomicU64,
+}
+
+impl OutboundLink {
+    pub(crate) fn new() -> Self {
+        let state = State {
+            session: 0,
+            sessions: 0,
+            lanes: Lanes::new(limits::CHUNK_BYTES),
+            queued_bytes: 0,
+            pending: PendingCalls::default(),
+            last_heard: Instant::now(),
+            beats: Beats::default(),
+            waker: None,
+        };
+        Self { state: Mutex::new(state), up: AtomicBool::new(false), load: AtomicU64::new(0) }
+    }
+
+    /// Whether it takes calls.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    /// Calls in flight on the peer's devices, as it last said.
+    pub(crate) fn load(&self) -> u64 {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// Calls given to this link that have no answer.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.state.lock().pending.len()
+    }
+
+    /// Of the last beat that was answered.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.state.lock().beats.round_trip
+    }
+
+    /// Queues a call. Never waits.
+    ///
+    /// # Errors
+    /// `HOLDER_UNREACHABLE` or `OVERLOADED`, both not executed.
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        mut call: Box<ForwardCall>,
+        mut payload: Payload,
+        waiter: oneshot::Sender<Answer>,
+    ) -> Result<LinkTicket, Failure> {
+        let (call_id, waker) = {
+            let mut state = self.state.lock();
+            if state.session == 0 || !self.is_up() {
+                return Err(unreachable());
+            }
+            let full = state.lanes.len() >= limits::LINK_QUEUE_FRAMES
+                || state.queued_bytes + payload.len() > limits::LINK_QUEUE_BYTES;
+            if full {
+                return Err(Failure::not_executed(
+                    Reason::Overloaded,
+                    "the link to the device's node is full",
+                ));
+            }
+            let call_id = state.pending.insert(waiter);
+            state.queued_bytes += payload.len();
+            call.payload_bytes = payload.len();
+            call.payload = payload.take(limits::CHUNK_BYTES);
+            state.lanes.push_small(Outgoing { call_id, call, rest: payload });
+            (call_id, state.waker.take())
+        };
+        wake(waker);
+        Ok(LinkTicket { link: Arc::clone(self), call_id })
+    }
+
+    fn cancel(&self, call_id: u64, why: GiveUp) {
+        let mut answers = Answers::default();
+        let waker = {
+            let mut state = self.state.lock();
+            let Some(pending) = state.pending.get_mut(call_id) else { return };
+            let handed = pending.handed;
+            if handed {
+                let dropped = state.lanes.drop_bulk(call_id);
+                state.queued_bytes -= dropped;
+                let cancel = CancelForward { deadline: why == GiveUp::Deadline };
+                state.lanes.push_control(CallFrame { call_id, kind: Some(call_frame::Kind::Cancel(cancel)) });
+            }
+            // A late caller still waits a moment for the holder's word.
+            if (why == GiveUp::Cancelled || !handed)
+                && let Some(pending) = state.pending.remove(call_id)
+            {
+                answers.push(pending.waiter, Err(unsent(why)));
+            }
+            state.waker.take()
+        };
+        wake(waker);
+        answers.send();
+    }
+
+    fn forget(&self, call_id: u64) {
+        self.state.lock().pending.remove(call_id);
+    }
+
+    /// A dial succeeded: the transport takes calls. Returns the session's number.
+    pub(crate) fn opened(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.sessions += 1;
+        state.session = state.sessions;
+        state.last_heard = Instant::now();
+        state.beats = Beats::default();
+        self.up.store(true, Ordering::Release);
+        state.session
+    }
+
+    /// The number that the next session will have: its stream of packets is made before the dial.
+    pub(crate) fn next_session(&self) -> u64 {
+        self.state.lock().sessions + 1
+    }
+
+    /// The transport is gone: all calls end.
+    pub(crate) fn broken(&self) {
+        let ended = {
+            let mut state = self.state.lock();
+            self.up.store(false, Ordering::Release);
+            state.session = 0;
+            state.lanes.clear();
+            state.queued_bytes = 0;
+            state.pending.break_all()
+        };
+        Answers(ended).send();
+    }
+
+    /// The clock moved on: beats, and takes no calls while nothing is heard. `false`: the link is dead.
+    pub(crate) fn tick(&self, device_calls: u64) -> bool {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let silence = now.saturating_duration_since(state.last_heard);
+        self.up.store(silence < limits::LINK_SILENT, Ordering::Release);
+        if state.beats.sent.is_none_or(|sent| now.saturating_duration_since(sent) >= limits::LINK_BEAT) {
+            state.beats.number += 1;
+            state.beats.sent = Some(now);
+            let beat = LinkBeat { number: state.beats.number, in_flight: device_calls };
+            state.lanes.push_control(CallFrame { call_id: 0, kind: Some(call_frame::Kind::Beat(beat)) });
+        }
+        let waker = state.waker.take();
+        drop(state);
+        wake(waker);
+        silence < limits::LINK_DEAD
+    }
+
+    /// A packet came from the peer.
+    ///
+    /// # Errors
+    /// Why the link is to be given up.
+    pub(crate) fn received(&self, packet: LinkResponse) -> Result<u64, &'static str> {
+        let mut answers = Answers::default();
+        let mut late = 0;
+        let checked = {
+            let mut state = self.state.lock();
+            state.last_heard = Instant::now();
+            packet.frames.into_iter().try_for_each(|frame| {
+                late += u64::from(self.reply_frame(&mut state, frame, &mut answers)? == Heard::Late);
+                Ok(())
+            })
+        };
+        answers.send();
+        checked.map(|()| late)
+    }
+
+    fn reply_frame(
+        &self,
+        state: &mut State,
+        frame: ReplyFrame,
+        answers: &mut Answers,
+    ) -> Result<Heard, &'static str> {
+        let call_id = frame.call_id;
+        match frame.kind {
+            Some(reply_frame::Kind::Reply(reply)) => Ok(start_reply(state, call_id, reply, answers)),
+            Some(reply_frame::Kind::Chunk(chunk)) => continue_reply(state, call_id, chunk, answers),
+            Some(reply_frame::Kind::Failure(failure)) => {
+                let Some(pending) = state.pending.remove(call_id) else { return Ok(Heard::Late) };
+                state.queued_bytes -= state.lanes.drop_bulk(call_id);
+                answers.push(pending.waiter, Err(wire::failure_of_proto(failure)));
+                Ok(Heard::Awaited)
+            }
+            Some(reply_frame::Kind::Beat(beat)) => {
+                self.load.store(beat.in_flight, Ordering::Relaxed);
+                if beat.number == state.beats.number {
+                    state.beats.round_trip = state.beats.sent.map(|sent| sent.elapsed());
+                }
+                Ok(Heard::Awaited)
+            }
+            Some(reply_frame::Kind::CreditBytes(_)) => Ok(Heard::Awaited),
+            None => Err("a frame of no known kind"),
+        }
+    }
+
+    /// The transport comes for a packet. `None`: its session is over.
+    pub(crate) fn poll_packet(&self, session: u64, cx: &Context<'_>) -> Poll<Option<LinkRequest>> {
+        let mut state = self.state.lock();
+        if state.session != session && state.sessions >= session {
+            return Poll::Ready(None);
+        }
+        let mut frames = Vec::new();
+        let mut bytes = 0;
+        while frames.len() < limits::PACKET_FRAMES && bytes < limits::PACKET_BYTES {
+            let Some(next) = state.lanes.next() else { break };
+            frames.extend(call_frame_of(&mut state, next, &mut bytes));
+        }
+        if !frames.is_empty() {
+            return Poll::Ready(Some(LinkRequest { frames }));
+        }
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Awaited,
+    Late,
+}
+
+fn start_reply(state: &mut State, call_id: u64, mut reply: ForwardReply, answers: &mut Answers) -> Heard {
+    let whole = reply.payload_bytes <= reply.payload.len() as u64;
+    let payload = std::mem::take(&mut reply.payload);
+    if !whole {
+        let Some(pending) = state.pending.get_mut(call_id) else { return Heard::Late };
+        let assembly = Assembly::new(payload, reply.payload_bytes);
+        pending.partial = Some((reply, assembly));
+        return Heard::Awaited;
+    }
+    let Some(pending) = state.pending.remove(call_id) else { return Heard::Late };
+    answers.push(pending.waiter, Ok(wire::reply_of(reply, payload.into())));
+    Heard::Awaited
+}
+
+fn continue_reply(
+    state: &mut State,
+    call_id: u64,
+    chunk: LinkChunk,
+    answers: &mut Answers,
+) -> Result<Heard, &'static str> {
+    let Some(pending) = state.pending.get_mut(call_id) else { return Ok(Heard::Late) };
+    let Some((_, assembly)) = &mut pending.partial else { return Err("a chunk before its reply") };
+    match assembly.push(chunk.data, chunk.last) {
+        Assembled::Partly => Ok(Heard::Awaited),
+        Assembled::Mismatch => Err("a reply's chunks do not add up to its payload_bytes"),
+        Assembled::Whole => {
+            if let Some(pending) = state.pending.remove(call_id)
+                && let Some((head, assembly)) = pending.partial
+            {
+                answers.push(pending.waiter, Ok(wire::reply_of(head, assembly.into_payload())));
+            }
+            Ok(Heard::Awaited)
+        }
+    }
+}
+
+fn call_frame_of(
+    state: &mut State,
+    next: Next<CallFrame, Outgoing, u64>,
+    bytes: &mut usize,
+) -> Option<CallFrame> {
+    match next {
+        Next::Control(frame) => Some(frame),
+        Next::Chunk { key, data, last } => {
+            *bytes += data.len();
+            state.queued_bytes -= data.len() as u64;
+            Some(CallFrame { call_id: key, kind: Some(call_frame::Kind::Chunk(LinkChunk { data, last })) })
+        }
+        Next::Small(Outgoing { call_id, call, rest }) => {
+            let first = call.payload.len();
+            let Some(pending) = state.pending.get_mut(call_id) else {
+                state.queued_bytes -= first as u64 + rest.len();
+                return None;
+            };
+            pending.handed = true;
+            *bytes += first;
+            state.queued_bytes -= first as u64;
+            if !rest.is_empty() {
+                state.lanes.push_bulk(call_id, rest);
+            }
+            Some(CallFrame { call_id, kind: Some(call_frame::Kind::Call(*call)) })
+        }
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+fn unsent(why: GiveUp) -> Failure {
+    match why {
+        GiveUp::Deadline => Failure::deadline(Stage::Forward, Outcome::NotExecuted),
+        GiveUp::Cancelled => Failure::not_executed(Reason::Cancelled, "the caller cancelled"),
+    }
+}
+
+/// There is no link to the holder.
+pub(crate) fn unreachable() -> Failure {
+    Failure::not_executed(Reason::HolderUnreachable, "the node that holds the device cannot be reached")
+}
+
+/// A call that a link has accepted.
+pub(crate) struct LinkTicket {
+    link: Arc<OutboundLink>,
+    call_id: u64,
+}
+
+impl LinkTicket {
+    /// The caller gave up. On [`GiveUp::Deadline`] the holder's word on it may still come, until [`Self::forget`].
+    pub(crate) fn cancel(&self, why: GiveUp) {
+        self.link.cancel(self.call_id, why);
+    }
+
+    /// No answer is wanted any more.
+    pub(crate) fn forget(&self) {
+        self.link.forget(self.call_id);
+    }
+}

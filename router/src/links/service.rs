@@ -1,0 +1,188 @@
+//! The server of links: checks who opens one, then hands its calls to devices.
+
+use std::sync::Arc;
+
+use rollcall_proto::peer::{LinkRequest, link_service_server::LinkService};
+use rollcall_registry::{Registrar, model::ids::Epoch};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+
+use super::{
+    inbound::{Arrived, Inbound},
+    packets::ReplyPackets,
+    wire,
+};
+use crate::{
+    core::device::Queueing,
+    delivery::{Delivery, ReplyTo},
+    limits,
+    outcome::{Failure, Reason},
+    payload::Payload,
+    sessions::{connection::Ticket, device_sessions::DeviceSessions, slot::Terms, table::GroupQuery},
+};
+
+/// The server of links.
+pub(crate) struct Links<R> {
+    pub(crate) sessions: Arc<DeviceSessions<R>>,
+}
+
+#[tonic::async_trait]
+impl<R: Registrar> LinkService for Links<R> {
+    type LinkStream = ReplyPackets;
+
+    async fn link(&self, request: Request<Streaming<LinkRequest>>) -> Result<Response<ReplyPackets>, Status> {
+        self.check(request.metadata())?;
+        let config = &self.sessions.shared.config;
+        let link = Arc::new(Inbound::new(config.node_name.clone(), config.max_payload_bytes));
+        let reader = read(Arc::clone(&self.sessions), Arc::clone(&link), request.into_inner());
+        tokio::spawn(reader);
+        Ok(Response::new(ReplyPackets { link }))
+    }
+}
+
+impl<R: Registrar> Links<R> {
+    /// The link must come from this cluster and mean this node.
+    fn check(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let registry = &self.sessions.registry;
+        let given = |name| metadata.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let cluster = registry.routes().cluster_id().map(|id| id.to_string());
+        if cluster.as_deref() != Some(given(wire::CLUSTER_ID)) {
+            return Err(Status::failed_precondition("the link belongs to another cluster"));
+        }
+        if given(wire::TARGET_ID) != registry.node().to_string() {
+            return Err(Status::failed_precondition("the link is meant for another node"));
+        }
+        if given(wire::SOURCE_ID).parse::<u64>().is_err() {
+            return Err(Status::failed_precondition("the link does not say which node opens it"));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a link until it ends. Never waits for a device.
+async fn read<R: Registrar>(
+    sessions: Arc<DeviceSessions<R>>,
+    link: Arc<Inbound>,
+    mut packets: Streaming<LinkRequest>,
+) {
+    let broken = loop {
+        let packet = tokio::select! {
+            packet = tokio::time::timeout(limits::LINK_DEAD, packets.message()) => packet,
+            () = link.over.notified() => break "the transport is gone",
+        };
+        match packet {
+            Ok(Ok(Some(packet))) => {
+                let taken = packet.frames.into_iter().try_for_each(|frame| {
+                    let device_calls =
+                        sessions.shared.device_calls.load(std::sync::atomic::Ordering::Relaxed);
+                    if let Some(arrived) = link.received(frame, device_calls)? {
+                        start(&sessions, &link, arrived);
+                    }
+                    Ok(())
+                });
+                if let Err(broken) = taken {
+                    break broken;
+                }
+            }
+            Ok(Ok(None)) => break "the origin closed it",
+            Ok(Err(_status)) => break "the transport failed",
+            Err(_elapsed) => break "nothing was heard",
+        }
+    };
+    tracing::debug!(reason = broken, "a peer's link ended");
+    link.close();
+}
+
+/// Gives a call to a device. Only a call that is ahead of this replica costs a task.
+fn start<R: Registrar>(sessions: &Arc<DeviceSessions<R>>, link: &Arc<Inbound>, arrived: Arrived) {
+    let mut forward = Forward::new(arrived);
+    match forward.deliver(sessions, link) {
+        Ok(ticket) => link.started(forward.call_id, ticket),
+        Err((_, failure))
+            if failure.reason == Reason::StaleRoute && sessions.may_catch_up(forward.route_index) =>
+        {
+            tokio::spawn(start_later(Arc::clone(sessions), Arc::clone(link), forward));
+        }
+        Err((reply, failure)) => reply.send(Err(failure)),
+    }
+}
+
+async fn start_later<R: Registrar>(
+    sessions: Arc<DeviceSessions<R>>,
+    link: Arc<Inbound>,
+    mut forward: Box<Forward>,
+) {
+    sessions.catch_up(forward.route_index, Epoch(forward.call.epoch)).await;
+    if !link.is_wanted(forward.call_id) {
+        return;
+    }
+    match forward.deliver(&sessions, &link) {
+        Ok(ticket) => link.started(forward.call_id, ticket),
+        Err((reply, failure)) => reply.send(Err(failure)),
+    }
+}
+
+/// A call of a peer on its way to a device.
+struct Forward {
+    call_id: u64,
+    call: rollcall_proto::peer::ForwardCall,
+    payload: Payload,
+    deadline: tokio::time::Instant,
+    route_index: rollcall_registry::model::ids::LogIndex,
+}
+
+impl Forward {
+    fn new(arrived: Arrived) -> Box<Self> {
+        let remaining = wire::from_proto(arrived.call.remaining);
+        Box::new(Self {
+            call_id: arrived.call_id,
+            route_index: rollcall_registry::model::ids::LogIndex(arrived.call.route_index),
+            deadline: tokio::time::Instant::now() + remaining,
+            call: *arrived.call,
+            payload: arrived.payload,
+        })
+    }
+
+    fn deliver<R: Registrar>(
+        &mut self,
+        sessions: &DeviceSessions<R>,
+        link: &Arc<Inbound>,
+    ) -> Result<Ticket, (ReplyTo, Failure)> {
+        let reply = ReplyTo::Link(Arc::clone(link) as _, self.call_id);
+        if !sessions.registry.lease_held() {
+            let failure =
+                Failure::not_executed(Reason::HolderFenced, "the holder has lost touch with its cluster");
+            return Err((reply, failure));
+        }
+        // A device is named by its session; then nobody else could take the call.
+        let queueing = if self.call.epoch != 0 || self.call.attempt >= limits::PLACEMENT_ATTEMPTS {
+            Queueing::Allowed
+        } else {
+            Queueing::Forbidden
+        };
+        let terms = Terms { deadline: self.deadline, queueing, now: tokio::time::Instant::now() };
+        if self.call.epoch != 0 {
+            let epoch = Epoch(self.call.epoch);
+            return sessions.to_session(epoch, || self.delivery(), terms, reply);
+        }
+        let (namespace, group) = (self.call.namespace.clone(), self.call.group.clone());
+        let (action, labels) = (self.call.action.clone(), std::mem::take(&mut self.call.labels));
+        let labels: Vec<(&str, &str)> =
+            labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let query = GroupQuery { namespace: &namespace, group: &group, action: &action, labels: &labels };
+        sessions.to_group(query, || self.delivery(), terms, reply)
+    }
+
+    fn delivery(&mut self) -> Box<Delivery> {
+        let call = &mut self.call;
+        Box::new(Delivery {
+            token: call.token.as_ref().map(wire::token_bytes).unwrap_or_default(),
+            group: std::mem::take(&mut call.group),
+            action: std::mem::take(&mut call.action),
+            request_id: std::mem::take(&mut call.request_id),
+            payload: std::mem::take(&mut self.payload),
+            content_type: std::mem::take(&mut call.content_type),
+            metadata: std::mem::take(&mut call.metadata),
+            idempotent: call.idempotent,
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! Every metric of this crate, declared once. Handles of the hot ones are kept: looking one up costs ten times its use.
+
+use std::sync::OnceLock;
+
+use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
+use rollcall_proto::device::CloseCode;
+
+use crate::outcome::{Failure, Outcome, Reason};
+
+const CALLS: &str = "rollcall_calls_total";
+const CALLS_IN_FLIGHT: &str = "rollcall_calls_in_flight";
+const SESSIONS: &str = "rollcall_device_sessions";
+const SESSIONS_OPENED: &str = "rollcall_device_sessions_opened_total";
+const SESSIONS_CLOSED: &str = "rollcall_device_sessions_closed_total";
+const ATTACHES_REFUSED: &str = "rollcall_device_attaches_refused_total";
+const LATE: &str = "rollcall_late_replies_total";
+const LINK_UP: &str = "rollcall_link_up";
+const LINK_BREAKS: &str = "rollcall_link_breaks_total";
+
+/// By which way a call reached its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// This node holds the device, or the call never left it.
+    Local,
+    /// A peer holds it.
+    Peer,
+}
+
+impl Path {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Peer => "peer",
+        }
+    }
+}
+
+const FAILURES: usize = Reason::ALL.len() * Outcome::ALL.len();
+
+/// The handles.
+pub(crate) struct Metrics {
+    answered: [Counter; 2],
+    failed: [[OnceLock<Counter>; FAILURES]; 2],
+    /// Calls that entered through this node and have not ended.
+    pub(crate) in_flight: Gauge,
+    /// Open device sessions.
+    pub(crate) sessions: Gauge,
+    /// Sessions opened.
+    pub(crate) opened: Counter,
+    /// Results and parts of results that nobody waited for any more.
+    pub(crate) late: Counter,
+}
+
+impl Metrics {
+    /// Declares the metrics. The recorder must be installed before.
+    pub(crate) fn new() -> Self {
+        describe();
+        let answered = [Path::Local, Path::Peer]
+            .map(|path| counter!(CALLS, "path" => path.as_str(), "outcome" => "EXECUTED", "reason" => ""));
+        Self {
+            answered,
+            failed: std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new())),
+            in_flight: gauge!(CALLS_IN_FLIGHT),
+            sessions: gauge!(SESSIONS),
+            opened: counter!(SESSIONS_OPENED),
+            late: counter!(LATE),
+        }
+    }
+
+    /// A call was answered by its device.
+    pub(crate) fn answered(&self, path: Path) {
+        self.answered[path as usize].increment(1);
+    }
+
+    /// A call failed.
+    pub(crate) fn failed(&self, path: Path, failure: &Failure) {
+        let at = failure.reason as usize * Outcome::ALL.len() + failure.outcome as usize;
+        let handle = self.failed[path as usize][at].get_or_init(|| {
+            counter!(
+                CALLS,
+                "path" => path.as_str(), "outcome" => failure.outcome.as_str(), "reason" => failure.reason.as_str()
+            )
+        });
+        handle.increment(1);
+    }
+
+    /// A device session ended.
+    pub(crate) fn closed(&self, code: CloseCode) {
+        counter!(SESSIONS_CLOSED, "reason" => code.as_str_name()).increment(1);
+    }
+
+    /// An attach was refused.
+    pub(crate) fn attach_refused(&self, code: CloseCode) {
+        counter!(ATTACHES_REFUSED, "reason" => code.as_str_name()).increment(1);
+    }
+
+    /// A peer can be reached, or cannot.
+    pub(crate) fn link_up(&self, peer: &str, links: usize) {
+        gauge!(LINK_UP, "peer" => peer.to_owned()).set(links as f64);
+    }
+
+    /// A link to a peer broke.
+    pub(crate) fn link_broke(&self, peer: &str) {
+        counter!(LINK_BREAKS, "peer" => peer.to_owned()).increment(1);
+    }
+}
+
+fn describe() {
+    describe_counter!(
+        CALLS,
+        Unit::Count,
+        "Calls that entered through this node and ended, by path, outcome and reason"
+    );
+    describe_gauge!(CALLS_IN_FLIGHT, Unit::Count, "Calls that entered through this node and have not ended");
+    describe_gauge!(SESSIONS, Unit::Count, "Open device sessions on this node");
+    describe_counter!(SESSIONS_OPENED, Unit::Count, "Device sessions opened on this node");
+    describe_counter!(SESSIONS_CLOSED, Unit::Count, "Device sessions ended on this node, by reason");
+    describe_counter!(ATTACHES_REFUSED, Unit::Count, "Attaches refused by this node, by reason");
+    describe_counter!(LATE, Unit::Count, "Frames for calls that nobody waited for any more, dropped");
+    describe_gauge!(LINK_UP, Unit::Count, "Links to each peer that take calls");
+    describe_counter!(LINK_BREAKS, Unit::Count, "Links to each peer that broke");
+}

@@ -1,0 +1,143 @@
+//! The router as the rest of a node sees it: the only way in.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use rollcall_proto::peer::link_service_server::{LinkService, LinkServiceServer};
+use rollcall_registry::{ApplyObserver, Registrar, model::ids::NodeId};
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    call::{Call, Reply},
+    config::RouterConfig,
+    dispatch::dispatcher::Dispatcher,
+    limits,
+    links::{
+        peers::{self, Peers},
+        service::Links,
+        view::LinkView,
+    },
+    metrics::Metrics,
+    outcome::Failure,
+    sessions::{
+        device_connection::DeviceConnection, device_sessions::DeviceSessions, host::Shared,
+        observer::Observer, outgoing::Outgoing, sweeper,
+    },
+};
+
+/// How often a drain looks whether it is done.
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
+
+struct Inner<R> {
+    dispatcher: Dispatcher<R>,
+    sessions: Arc<DeviceSessions<R>>,
+    peers: Arc<Peers<R>>,
+    nodes: Arc<Notify>,
+    tasks: [AbortHandle; 2],
+}
+
+impl<R> Drop for Inner<R> {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Calls, live device sessions and links of one node. Cheap to clone.
+pub struct Router<R: Registrar> {
+    inner: Arc<Inner<R>>,
+}
+
+impl<R: Registrar> Clone for Router<R> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<R: Registrar> Router<R> {
+    /// A router over this registry. Dials peers from now on. Must be called within a Tokio runtime, after the metrics
+    /// recorder was installed.
+    pub fn new(config: RouterConfig, registry: Arc<R>) -> Self {
+        let shared = Arc::new(Shared { config, metrics: Metrics::new(), device_calls: 0.into() });
+        let sessions = DeviceSessions::new(Arc::clone(&registry), Arc::clone(&shared));
+        let peers = Arc::new(Peers::new(registry, shared));
+        let nodes = Arc::new(Notify::new());
+        let tasks = [
+            tokio::spawn(sweeper::sweep(Arc::downgrade(&sessions))).abort_handle(),
+            tokio::spawn(peers::follow(Arc::downgrade(&peers), Arc::clone(&nodes))).abort_handle(),
+        ];
+        let dispatcher = Dispatcher::new(Arc::clone(&sessions), Arc::clone(&peers));
+        Self { inner: Arc::new(Inner { dispatcher, sessions, peers, nodes, tasks }) }
+    }
+
+    /// Must follow the registry's log from before the first device connects: ends sessions that were superseded or
+    /// closed elsewhere, wakes calls that wait for a device, notices peers.
+    pub fn observer(&self) -> Arc<dyn ApplyObserver> {
+        Arc::new(Observer::new(&self.inner.sessions, Arc::clone(&self.inner.nodes)))
+    }
+
+    /// The service for peers' links, for the peer listener.
+    pub fn link_service(&self) -> LinkServiceServer<impl LinkService + use<R>> {
+        LinkServiceServer::new(Links { sessions: Arc::clone(&self.inner.sessions) })
+    }
+
+    /// Calls a device and waits for its answer, at most until the call's deadline.
+    ///
+    /// At most once: it is sent to another device or node only if it surely was not executed.
+    ///
+    /// # Errors
+    /// See [`crate::Reason`]; the failure's outcome says what is known about the execution.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the call at the device.
+    pub async fn invoke(&self, call: Call) -> Result<Reply, Failure> {
+        self.inner.dispatcher.invoke(call).await
+    }
+
+    /// A device connection of any transport, from this address: frames in, frames out.
+    ///
+    /// The transport reads frames into the first and writes those of the second; dropping either means that the
+    /// connection is lost.
+    pub fn connect(&self, remote_addr: String) -> (DeviceConnection, Outgoing) {
+        self.inner.sessions.connect(&remote_addr)
+    }
+
+    /// The links to a peer; `None` for this node and for one that is no member.
+    pub fn link(&self, node: NodeId) -> Option<LinkView> {
+        self.inner.peers.get(node).map(|peer| peer.view())
+    }
+
+    /// Devices that are connected to this node.
+    pub fn device_count(&self) -> usize {
+        self.inner.sessions.table.len()
+    }
+
+    /// Calls that entered through this node and have not ended.
+    pub fn calls_in_flight(&self) -> usize {
+        self.inner.dispatcher.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Tells devices to move, goes on serving calls until they have or until `grace` ends, then closes what is left.
+    ///
+    /// # Cancel safety
+    /// Dropped early, devices have been told and no new ones are taken; calls go on.
+    pub async fn drain(&self, grace: Duration) {
+        let (started, sessions) = (Instant::now(), &self.inner.sessions);
+        sessions.start_draining();
+        while started.elapsed() < grace {
+            let device_calls = sessions.shared.device_calls.load(Ordering::Relaxed);
+            let idle = device_calls == 0 && self.calls_in_flight() == 0;
+            if idle && (self.device_count() == 0 || started.elapsed() >= limits::DRAIN_SETTLE) {
+                break;
+            }
+            sleep(DRAIN_CHECK.min(grace)).await;
+        }
+        self.inner.dispatcher.stopped.store(true, Ordering::Relaxed);
+        sessions.cut_all();
+    }
+}

@@ -1,0 +1,173 @@
+//! All device sessions of this node, and their dealings with the registry.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use rollcall_proto::device::{CloseCode, Welcome};
+use rollcall_registry::{
+    Registrar,
+    model::ids::{DeviceKey, Epoch},
+};
+use tokio::{runtime::Handle, sync::watch};
+
+use super::{
+    connection::Connection,
+    device_connection::DeviceConnection,
+    host::{Host, Request, Shared},
+    live::LiveDevice,
+    outgoing::Outgoing,
+    state::{PROTOCOL, Supersession},
+    table::LiveTable,
+};
+use crate::limits;
+
+/// All device sessions of this node.
+pub(crate) struct DeviceSessions<R> {
+    pub(super) me: Weak<Self>,
+    pub(crate) registry: Arc<R>,
+    pub(crate) shared: Arc<Shared>,
+    /// The devices that can be called.
+    pub(crate) table: LiveTable,
+    pub(super) runtime: Handle,
+    pub(super) openings: AtomicUsize,
+    /// Devices whose attach waits for its commit, with how many attaches.
+    pub(crate) awaited: Mutex<HashMap<DeviceKey, u32>>,
+    /// Rises when a device may have become callable.
+    pub(crate) arrivals: watch::Sender<u64>,
+    connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    next_connection: AtomicU64,
+    draining: AtomicBool,
+}
+
+impl<R: Registrar> DeviceSessions<R> {
+    /// No sessions yet. Must be called within a Tokio runtime.
+    pub(crate) fn new(registry: Arc<R>, shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            registry,
+            shared,
+            table: LiveTable::default(),
+            runtime: Handle::current(),
+            openings: AtomicUsize::new(0),
+            awaited: Mutex::default(),
+            arrivals: watch::Sender::new(0),
+            connections: Mutex::default(),
+            next_connection: AtomicU64::new(1),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// A device connection of any transport.
+    pub(crate) fn connect(self: &Arc<Self>, remote_addr: &str) -> (DeviceConnection, Outgoing) {
+        let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        let host: Arc<dyn Host> = Arc::clone(self) as Arc<dyn Host>;
+        let connection = Arc::new(Connection::new(id, remote_addr.into(), host, Arc::clone(&self.shared)));
+        self.connections.lock().insert(id, Arc::clone(&connection));
+        (DeviceConnection { connection: Arc::clone(&connection) }, Outgoing { connection })
+    }
+
+    /// All connections, as they are now.
+    pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
+        self.connections.lock().values().cloned().collect()
+    }
+
+    /// Whether devices are being sent away.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more devices and tells those that are here to move.
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        for connection in self.connections() {
+            connection.go_away(CloseCode::GoingAway, Duration::ZERO, "the node shuts down");
+        }
+    }
+
+    /// Ends all connections.
+    pub(crate) fn cut_all(&self) {
+        for connection in self.connections() {
+            connection.cut(CloseCode::GoingAway, "the node shuts down");
+        }
+    }
+
+    /// A newer session took over from one of this node's.
+    pub(super) fn superseded(&self, epoch: Epoch, by: Supersession) {
+        if let Some(live) = self.take(epoch, CloseCode::Superseded) {
+            live.connection.superseded(&live, by);
+        }
+    }
+
+    /// The registry no longer has one of this node's sessions.
+    pub(super) fn ended(&self, epoch: Epoch, code: CloseCode, message: &str) {
+        if let Some(live) = self.take(epoch, code) {
+            live.connection.close(&live, code, message);
+        }
+    }
+
+    /// Takes a session out of the table: no new calls reach it.
+    pub(super) fn take(&self, epoch: Epoch, code: CloseCode) -> Option<Arc<LiveDevice>> {
+        let live = self.table.remove(epoch)?;
+        self.shared.metrics.closed(code);
+        self.shared.metrics.sessions.set(self.table.len() as f64);
+        Some(live)
+    }
+
+    /// Addresses of other nodes for devices.
+    pub(super) fn other_device_addrs(&self) -> Vec<String> {
+        let me = self.registry.node();
+        let others = self.registry.routes().nodes().into_iter().filter(|node| node.id != me && node.up);
+        others.map(|node| node.addresses.device.clone()).filter(|addr| !addr.is_empty()).collect()
+    }
+}
+
+impl<R: Registrar> Host for DeviceSessions<R> {
+    fn welcome(&self) -> Welcome {
+        let routes = self.registry.routes();
+        let addrs = routes.nodes().into_iter().map(|node| node.addresses.device.clone());
+        let config = &self.shared.config;
+        Welcome {
+            protocol: PROTOCOL,
+            node: config.node_name.clone(),
+            cluster_id: routes.cluster_id().map(|id| id.to_string()).unwrap_or_default(),
+            heartbeat_interval: prost_types::Duration::try_from(config.heartbeat_interval).ok(),
+            max_payload_bytes: config.max_payload_bytes as u64,
+            chunk_bytes: limits::CHUNK_BYTES as u32,
+            max_slots: limits::SLOTS_PER_CONNECTION,
+            device_addrs: addrs.filter(|addr| !addr.is_empty()).collect(),
+        }
+    }
+
+    fn request(&self, connection: &Arc<Connection>, request: Request) {
+        match request {
+            Request::Open { slot, opening, attach } => {
+                if let Some(me) = self.me.upgrade() {
+                    let connection = Arc::clone(connection);
+                    self.runtime.spawn(async move { me.open(connection, slot, opening, attach).await });
+                }
+            }
+            Request::Update { live, update_number, profile } => {
+                if let Some(me) = self.me.upgrade() {
+                    self.runtime.spawn(async move { me.update(live, update_number, profile).await });
+                }
+            }
+            Request::Closed { live, code } => {
+                // What is not in the table any more was ended by the registry itself.
+                if self.take(live.epoch, code).is_some() {
+                    self.registry.close(live.key.clone(), live.epoch);
+                }
+            }
+        }
+    }
+
+    fn forget(&self, connection: &Arc<Connection>) {
+        self.connections.lock().remove(&connection.id);
+    }
+}

@@ -1,0 +1,85 @@
+//! The words for calls that a session could not answer.
+
+use rollcall_proto::device::RefusedReason;
+
+use crate::{
+    core::device::Refusal,
+    outcome::{Failure, Outcome, Reason, Stage},
+};
+
+/// Why a caller no longer waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GiveUp {
+    /// Its time ran out.
+    Deadline,
+    /// It went away.
+    Cancelled,
+}
+
+/// Why a session's calls end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndCause {
+    /// The connection is gone.
+    Lost,
+    /// A newer session took over.
+    Superseded,
+    /// An operator or the node ended it.
+    Closed,
+}
+
+/// A call that its caller gave up.
+pub(crate) fn given_up(why: GiveUp, stage: Stage, outcome: Outcome) -> Failure {
+    match why {
+        GiveUp::Deadline => Failure::deadline(stage, outcome),
+        GiveUp::Cancelled => Failure::new(Reason::Cancelled, outcome, "the caller cancelled"),
+    }
+}
+
+/// A call whose session ended.
+pub(crate) fn session_ended(cause: EndCause, outcome: Outcome) -> Failure {
+    if outcome != Outcome::NotExecuted {
+        return Failure::new(Reason::DeviceLost, outcome, "the device's session ended while it had the call");
+    }
+    match cause {
+        EndCause::Lost => Failure::not_executed(
+            Reason::DeviceLost,
+            "the device's connection was lost before it got the call",
+        ),
+        EndCause::Superseded => {
+            Failure::not_executed(Reason::StaleRoute, "a newer session of the device took over")
+        }
+        EndCause::Closed => Failure::not_executed(Reason::NotConnected, "the device's session was closed"),
+    }
+}
+
+/// A call that the holder did not accept.
+pub(crate) fn not_admitted(refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::Busy => {
+            Failure::not_executed(Reason::DeviceBusy, "the device runs as many calls as its capacity allows")
+        }
+        Refusal::QueueFull => {
+            Failure::not_executed(Reason::QueueFull, "the queue in front of the device is full")
+        }
+        Refusal::Retiring => {
+            Failure::not_executed(Reason::StaleRoute, "a newer session of the device took over")
+        }
+    }
+}
+
+/// A call that the agent did not start.
+pub(crate) fn refused(reason: RefusedReason, message: String) -> Failure {
+    let (reason, text) = match reason {
+        RefusedReason::Unspecified | RefusedReason::Busy => (Reason::DeviceBusy, "the agent is busy"),
+        RefusedReason::StaleEpoch => (Reason::StaleRoute, "the agent has a newer session"),
+        RefusedReason::ActionUnknown => (Reason::ActionUnknown, "the agent does not offer the action"),
+        RefusedReason::Stopping => (Reason::NotConnected, "the agent is stopping"),
+        RefusedReason::TooLarge => (Reason::PayloadTooLarge, "the payload is too large for the agent"),
+        RefusedReason::Expired => return Failure::deadline(Stage::Device, Outcome::NotExecuted),
+    };
+    if message.is_empty() {
+        Failure::not_executed(reason, text)
+    } else {
+        Failure::not_executed(reason, message)
+    }
+}

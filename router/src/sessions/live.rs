@@ -1,0 +1,41 @@
+//! A device that calls can be given to, as the dispatcher sees it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use rollcall_registry::model::{
+    ids::{DeviceKey, Epoch, Incarnation, InstanceId},
+    profile::Profile,
+};
+
+use super::connection::Connection;
+use crate::core::pick::Load;
+
+/// A device's open session on this node.
+pub(crate) struct LiveDevice {
+    /// Which device.
+    pub(crate) key: DeviceKey,
+    /// The session's epoch.
+    pub(crate) epoch: Epoch,
+    /// The agent process.
+    pub(crate) instance: InstanceId,
+    /// This node's incarnation when the session was opened.
+    pub(crate) incarnation: Incarnation,
+    /// What the device is and offers.
+    pub(crate) profile: Arc<Profile>,
+    /// The connection that carries it.
+    pub(crate) connection: Arc<Connection>,
+    /// Where on that connection.
+    pub(crate) slot: u32,
+    /// How busy it is; shared by the versions of a session that differ in profile.
+    pub(crate) calls: Arc<AtomicU32>,
+}
+
+impl LiveDevice {
+    /// How busy it is, as far as one can tell without its lock.
+    pub(crate) fn load(&self) -> Load {
+        Load { calls: self.calls.load(Ordering::Relaxed), capacity: self.profile.capacity.max(1) }
+    }
+}

@@ -1,0 +1,19 @@
+//! Devices that are connected to this node, whatever the transport: frames in, frames out. Placement does not live here.
+
+pub(crate) mod after;
+pub(crate) mod connection;
+pub(crate) mod device_connection;
+pub(crate) mod device_sessions;
+pub(crate) mod ending;
+pub(crate) mod host;
+pub(crate) mod live;
+pub(crate) mod observer;
+pub(crate) mod opening;
+pub(crate) mod outgoing;
+pub(crate) mod profile;
+
+pub(crate) mod slot;
+pub(crate) mod state;
+pub(crate) mod sweeper;
+pub(crate) mod table;
+pub(crate) mod token;

@@ -1,0 +1,123 @@
+//! Follows apply: sessions of this node that were superseded or closed elsewhere, and devices that came.
+
+use std::sync::{Arc, Weak};
+
+use rollcall_proto::device::CloseCode;
+use rollcall_registry::{
+    ApplyObserver, Registrar,
+    model::{
+        event::{Event, SessionRef},
+        ids::{DeviceKey, Epoch, Incarnation, LogIndex},
+    },
+};
+use tokio::sync::{Notify, mpsc};
+
+use super::{device_sessions::DeviceSessions, state::Supersession};
+use crate::limits;
+
+/// The router's ear on the log.
+pub(crate) struct Observer<R> {
+    sessions: Weak<DeviceSessions<R>>,
+    orphans: mpsc::Sender<(DeviceKey, Epoch)>,
+    /// Told of every change of a node.
+    nodes: Arc<Notify>,
+}
+
+impl<R: Registrar> Observer<R> {
+    /// Follows the log for these sessions; tells `nodes` of every change of a node.
+    pub(crate) fn new(sessions: &Arc<DeviceSessions<R>>, nodes: Arc<Notify>) -> Self {
+        let (orphans, queue) = mpsc::channel(limits::ORPHANS);
+        let sessions = Arc::downgrade(sessions);
+        tokio::spawn(close_orphans(Weak::clone(&sessions), queue));
+        Self { sessions, orphans, nodes }
+    }
+
+    fn opened(
+        &self,
+        sessions: &DeviceSessions<R>,
+        device: &DeviceKey,
+        session: &SessionRef,
+        replaced: Option<&SessionRef>,
+    ) {
+        let me = sessions.registry.node();
+        if let Some(replaced) = replaced.filter(|replaced| replaced.node == me) {
+            let same_instance = replaced.instance == session.instance;
+            sessions.superseded(replaced.epoch, Supersession { winner: session.epoch, same_instance });
+        }
+        let mine = session.node == me && session.incarnation == sessions.registry.incarnation();
+        let awaited = || sessions.awaited.lock().contains_key(device);
+        if mine && !awaited() && sessions.table.get(session.epoch).is_none() {
+            // Its attach was given up. When the queue is full, the lease's end cleans up.
+            drop(self.orphans.try_send((device.clone(), session.epoch)));
+        }
+    }
+
+    fn void_if_mine(sessions: &DeviceSessions<R>, event: &Event) {
+        let me = sessions.registry.node();
+        let over = match event {
+            Event::NodeUp { node, incarnation } if *node == me => *incarnation,
+            Event::NodeDown { node, incarnation } if *node == me => Incarnation(incarnation.0 + 1),
+            _ => return,
+        };
+        for live in sessions.table.all() {
+            if live.incarnation < over {
+                sessions.ended(live.epoch, CloseCode::GoingAway, "the node lost its place in the cluster");
+            }
+        }
+    }
+}
+
+impl<R: Registrar> ApplyObserver for Observer<R> {
+    fn applied(&self, _index: LogIndex, events: &[Event]) {
+        let Some(sessions) = self.sessions.upgrade() else { return };
+        let mut arrived = false;
+        for event in events {
+            match event {
+                Event::Opened { device, session, replaced, .. } => {
+                    self.opened(&sessions, device, session, replaced.as_ref());
+                    arrived = true;
+                }
+                Event::Closed { session, .. } => {
+                    if session.node == sessions.registry.node() {
+                        sessions.ended(
+                            session.epoch,
+                            CloseCode::Disconnected,
+                            "an operator ended the session",
+                        );
+                    }
+                }
+                Event::Updated { .. } => arrived = true,
+                Event::NodeUp { .. } | Event::NodeDown { .. } | Event::NodeAdmitted { .. } => {
+                    self.nodes.notify_one();
+                    Self::void_if_mine(&sessions, event);
+                }
+                Event::BatchApplied(_) => {}
+            }
+        }
+        if arrived {
+            sessions.arrivals.send_modify(|arrivals| *arrivals += 1);
+        }
+    }
+
+    fn snapshot_installed(&self, _index: LogIndex) {
+        self.nodes.notify_one();
+        let Some(sessions) = self.sessions.upgrade() else { return };
+        sessions.runtime.clone().spawn(async move {
+            for live in sessions.table.all() {
+                sessions.compare(&live);
+            }
+            sessions.arrivals.send_modify(|arrivals| *arrivals += 1);
+        });
+    }
+}
+
+async fn close_orphans<R: Registrar>(
+    sessions: Weak<DeviceSessions<R>>,
+    mut orphans: mpsc::Receiver<(DeviceKey, Epoch)>,
+) {
+    while let Some((device, epoch)) = orphans.recv().await {
+        let Some(sessions) = sessions.upgrade() else { return };
+        tracing::debug!(%device, %epoch, "closes a session that nobody waited for");
+        sessions.registry.close(device, epoch);
+    }
+}

@@ -1,0 +1,227 @@
+//! From an attach to a session: the commit, then the table, then the agent. Runs in a task of its own per attach.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use rollcall_proto::device::{self, CloseCode};
+use rollcall_registry::{
+    ChangeError, Opened, Registrar,
+    model::{command::OpenSession, ids::DeviceKey, profile::Profile, rejection::ChangeRejection},
+};
+
+use super::{
+    connection::Connection,
+    device_sessions::DeviceSessions,
+    live::LiveDevice,
+    profile::AttachRequest,
+    state::{Supersession, refusal},
+    token::resume_token,
+};
+use crate::limits;
+
+impl<R: Registrar> DeviceSessions<R> {
+    /// Registers a device on a connection's slot, or refuses it.
+    pub(super) async fn open(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        slot: u32,
+        opening: u64,
+        attach: AttachRequest,
+    ) {
+        let waiting = self.openings.fetch_add(1, Ordering::Relaxed);
+        let opened = if waiting < limits::OPENINGS {
+            self.commit(&connection, &attach).await
+        } else {
+            Err(later(CloseCode::Overloaded, "too many devices attach at once", Duration::from_secs(1)))
+        };
+        self.openings.fetch_sub(1, Ordering::Relaxed);
+        match opened {
+            Ok(opened) => self.opened(&connection, slot, opening, attach, opened),
+            Err(refused) => {
+                self.shared.metrics.attach_refused(refused.code());
+                tracing::debug!(device = %attach.key, reason = refused.message, "attach refused");
+                connection.not_opened(slot, opening, refused);
+            }
+        }
+    }
+
+    async fn commit(
+        &self,
+        connection: &Connection,
+        attach: &AttachRequest,
+    ) -> Result<Opened, device::AttachRefused> {
+        if self.is_draining() {
+            return Err(self.elsewhere(CloseCode::GoingAway, "the node shuts down"));
+        }
+        if !self.registry.lease_held() {
+            return Err(self.elsewhere(CloseCode::Unavailable, "the node has lost touch with its cluster"));
+        }
+        let open = OpenSession {
+            instance: attach.instance,
+            attach_number: attach.attach_number,
+            profile: Arc::clone(&attach.profile),
+            remote_addr: connection.remote_addr.clone(),
+            only_if: None,
+        };
+        *self.awaited.lock().entry(attach.key.clone()).or_default() += 1;
+        let opened =
+            tokio::time::timeout(limits::OPEN_PATIENCE, self.registry.open(attach.key.clone(), open)).await;
+        match opened {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(error)) => {
+                self.give_up(attach);
+                Err(self.refusal_of(&error))
+            }
+            Err(_elapsed) => {
+                self.give_up(attach);
+                Err(self.elsewhere(CloseCode::Unavailable, "the cluster did not commit the attach in time"))
+            }
+        }
+    }
+
+    /// The session is committed: makes it callable, and tells the agent.
+    fn opened(
+        &self,
+        connection: &Arc<Connection>,
+        slot: u32,
+        opening: u64,
+        attach: AttachRequest,
+        opened: Opened,
+    ) {
+        let live = Arc::new(LiveDevice {
+            key: attach.key.clone(),
+            epoch: opened.epoch,
+            instance: attach.instance,
+            incarnation: self.registry.incarnation(),
+            profile: attach.profile,
+            connection: Arc::clone(connection),
+            slot,
+            calls: Arc::new(AtomicU32::new(0)),
+        });
+        self.table.insert(&live);
+        self.shared.metrics.sessions.set(self.table.len() as f64);
+        if connection.opened(opening, Arc::clone(&live), self.attached(&live)) {
+            self.shared.metrics.opened.increment(1);
+            tracing::debug!(device = %live.key, epoch = %live.epoch, "device attached");
+        } else {
+            self.take(live.epoch, CloseCode::Unspecified);
+            self.registry.close(live.key.clone(), live.epoch);
+        }
+        self.no_longer_awaited(&attach.key);
+        // Apply may have gone on before the session was in the table.
+        self.compare(&live);
+        self.arrivals.send_modify(|arrivals| *arrivals += 1);
+    }
+
+    fn attached(&self, live: &LiveDevice) -> device::Attached {
+        let routes = self.registry.routes();
+        let cluster = routes.cluster_id().unwrap_or_default();
+        let token = routes.token_key().map(|key| resume_token(&key, cluster, &live.key, live.epoch));
+        device::Attached {
+            cluster_id: cluster.to_string(),
+            epoch: live.epoch.0,
+            resume_token: token.unwrap_or_default(),
+            resumed: false,
+        }
+    }
+
+    /// Nobody waits for this attach any more, but it may have been, or may yet be, committed.
+    fn give_up(&self, attach: &AttachRequest) {
+        self.no_longer_awaited(&attach.key);
+        let session = self.registry.routes().device(&attach.key).and_then(|device| device.session);
+        if let Some(session) = session
+            && session.node == self.registry.node()
+            && (session.instance, session.attach_number) == (attach.instance, attach.attach_number)
+        {
+            self.registry.close(attach.key.clone(), session.epoch);
+        }
+    }
+
+    fn no_longer_awaited(&self, key: &DeviceKey) {
+        let mut awaited = self.awaited.lock();
+        if let Some(count) = awaited.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                awaited.remove(key);
+            }
+        }
+    }
+
+    /// Compares a session of this node with its row.
+    pub(super) fn compare(&self, live: &LiveDevice) {
+        let session = self.registry.routes().device(&live.key).and_then(|device| device.session);
+        match session {
+            Some(session) if session.epoch == live.epoch => {}
+            Some(session) => {
+                let same_instance = session.instance == live.instance;
+                self.superseded(live.epoch, Supersession { winner: session.epoch, same_instance });
+            }
+            None => self.ended(live.epoch, CloseCode::GoingAway, "the registry no longer has the session"),
+        }
+    }
+
+    /// Replaces a session's profile.
+    pub(super) async fn update(self: Arc<Self>, live: Arc<LiveDevice>, number: u64, profile: Arc<Profile>) {
+        let update = self.registry.update(live.key.clone(), live.epoch, Arc::clone(&profile));
+        let updated = tokio::time::timeout(limits::OPEN_PATIENCE, update).await;
+        if !matches!(updated, Ok(Ok(_))) {
+            // The agent cannot know which profile is in force: it attaches again.
+            return self.close_after_failed_update(&live);
+        }
+        let renewed = Arc::new(LiveDevice {
+            key: live.key.clone(),
+            epoch: live.epoch,
+            instance: live.instance,
+            incarnation: live.incarnation,
+            profile,
+            connection: Arc::clone(&live.connection),
+            slot: live.slot,
+            calls: Arc::clone(&live.calls),
+        });
+        if self.table.get(live.epoch).is_some() && live.connection.updated(Arc::clone(&renewed), number) {
+            self.table.insert(&renewed);
+            self.arrivals.send_modify(|arrivals| *arrivals += 1);
+        }
+    }
+
+    fn close_after_failed_update(&self, live: &LiveDevice) {
+        live.connection.close(live, CloseCode::Unavailable, "the cluster did not commit the update");
+    }
+
+    fn refusal_of(&self, error: &ChangeError) -> device::AttachRefused {
+        match error {
+            ChangeError::NoLeader { retry_after } => {
+                let refused = self.elsewhere(CloseCode::Unavailable, "the cluster has no leader");
+                device::AttachRefused { retry_after: duration(*retry_after), ..refused }
+            }
+            ChangeError::QueueFull { retry_after } => {
+                later(CloseCode::Overloaded, "too many devices attach at once", *retry_after)
+            }
+            ChangeError::Rejected(rejection) => match rejection {
+                ChangeRejection::OlderAttach { .. } | ChangeRejection::EpochMismatch { .. } => {
+                    refusal(CloseCode::Superseded, rejection.to_string())
+                }
+                ChangeRejection::Disabled => refusal(CloseCode::Forbidden, rejection.to_string()),
+            },
+            ChangeError::Lapsed => self.elsewhere(CloseCode::Unavailable, "the node registers again"),
+            ChangeError::Stopping => self.elsewhere(CloseCode::GoingAway, "the node shuts down"),
+        }
+    }
+
+    fn elsewhere(&self, code: CloseCode, message: &str) -> device::AttachRefused {
+        device::AttachRefused { try_addrs: self.other_device_addrs(), ..refusal(code, message.to_owned()) }
+    }
+}
+
+fn later(code: CloseCode, message: &str, retry_after: Duration) -> device::AttachRefused {
+    device::AttachRefused { retry_after: duration(retry_after), ..refusal(code, message.to_owned()) }
+}
+
+fn duration(duration: Duration) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(duration).ok()
+}

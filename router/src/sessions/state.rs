@@ -1,0 +1,470 @@
+//! One device connection: the conversation, its slots and its outbox. No lock, clock or I/O in here.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hashbrown::HashMap;
+use rollcall_proto::device::{
+    self, AttachRequest, AttachResponse, CloseCode, Welcome, attach_request, attach_response::Frame,
+};
+use rollcall_registry::model::ids::Epoch;
+use tokio::time::Instant;
+
+use super::{
+    after::After,
+    ending::{EndCause, GiveUp},
+    host::{Request, Shared},
+    live::LiveDevice,
+    profile::{check_attach, check_profile},
+    slot::{Heard, Inbox, OpenSlot, Outbox, Terms, frame},
+};
+use crate::{
+    core::{in_flight::Tag, lanes::Next},
+    delivery::{Delivery, ReplyTo},
+    limits,
+    outcome::{Failure, Reason},
+};
+
+/// The protocol version that this node speaks.
+pub(crate) const PROTOCOL: u32 = 1;
+
+enum Slot {
+    Opening(u64),
+    Open(Box<OpenSlot>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    AwaitingHello,
+    Talking,
+    /// What is in the outbox still goes out; nothing is heard any more.
+    Ending,
+}
+
+/// A device connection.
+pub(crate) struct State {
+    shared: Arc<Shared>,
+    phase: Phase,
+    slots: HashMap<u32, Slot>,
+    outbox: Outbox,
+    assembling: u64,
+    openings: u64,
+    pings: u64,
+    last_ping: Instant,
+    last_heard: Instant,
+    /// Since when something waits that the transport does not take.
+    stuck_since: Option<Instant>,
+    waker: Option<std::task::Waker>,
+}
+
+impl State {
+    pub(crate) fn new(shared: Arc<Shared>, now: Instant) -> Self {
+        Self {
+            shared,
+            phase: Phase::AwaitingHello,
+            slots: HashMap::new(),
+            outbox: Outbox::new(limits::CHUNK_BYTES),
+            assembling: 0,
+            openings: 0,
+            pings: 0,
+            last_ping: now,
+            last_heard: now,
+            stuck_since: None,
+            waker: None,
+        }
+    }
+
+    /// Whether the conversation is over.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.phase == Phase::Ending
+    }
+
+    /// How long nothing was heard.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.last_heard)
+    }
+
+    /// To be called after every change: notes that frames wait, and has the writer woken.
+    pub(crate) fn settle(&mut self, now: Instant, after: &mut After) {
+        if self.outbox.is_empty() && !self.is_ending() {
+            return;
+        }
+        self.stuck_since.get_or_insert(now);
+        after.waker = self.waker.take();
+    }
+
+    /// A frame from the agent.
+    pub(crate) fn receive(
+        &mut self,
+        request: AttachRequest,
+        welcome: Option<Welcome>,
+        now: Instant,
+        after: &mut After,
+    ) {
+        use attach_request::Frame as In;
+        self.last_heard = now;
+        let slot = request.slot;
+        let Some(frame) = request.frame else {
+            return self.cut_for_protocol("a frame of no known kind", after);
+        };
+        match (self.phase, frame) {
+            (Phase::Ending, _) => {}
+            (Phase::AwaitingHello, In::Hello(hello)) => {
+                self.hello(&hello, welcome.unwrap_or_default(), after)
+            }
+            (Phase::AwaitingHello, _) => self.cut_for_protocol("the first frame must be Hello", after),
+            (Phase::Talking, In::Hello(_)) => self.cut_for_protocol("Hello came twice", after),
+            (Phase::Talking, In::Attach(attach)) => self.attach(slot, attach, after),
+            (Phase::Talking, In::Update(update)) => self.update(slot, update, after),
+            (Phase::Talking, In::Detach(_)) => {
+                self.close_slot(slot, EndCause::Lost, CloseCode::Unspecified, after)
+            }
+            (Phase::Talking, In::Result(result)) => {
+                self.hear(slot, now, after, |slot, inbox| slot.result(result, inbox))
+            }
+            (Phase::Talking, In::Chunk(chunk)) => {
+                self.hear(slot, now, after, |slot, inbox| slot.chunk(chunk, inbox))
+            }
+            (Phase::Talking, In::Cancelled(cancelled)) => {
+                self.hear(slot, now, after, |slot, inbox| slot.cancelled(cancelled, inbox));
+            }
+            (Phase::Talking, In::Refused(refused)) => {
+                self.hear(slot, now, after, |slot, inbox| slot.refused(refused, inbox));
+            }
+            (Phase::Talking, In::Credit(_) | In::Pong(_) | In::Event(_) | In::Credentials(_)) => {}
+        }
+    }
+
+    fn hello(&mut self, hello: &device::Hello, welcome: Welcome, after: &mut After) {
+        if hello.protocol_min > PROTOCOL || hello.protocol_max < PROTOCOL {
+            let message = format!(
+                "this node speaks protocol {PROTOCOL}, the agent {} to {}",
+                hello.protocol_min, hello.protocol_max
+            );
+            return self.cut(CloseCode::Version, message, after);
+        }
+        self.phase = Phase::Talking;
+        self.outbox.push_control(frame(0, Frame::Welcome(welcome)));
+    }
+
+    fn attach(&mut self, slot: u32, attach: device::Attach, after: &mut After) {
+        if self.slots.contains_key(&slot) {
+            return self.cut_for_protocol("Attach on a slot that is in use", after);
+        }
+        if self.slots.len() >= limits::SLOTS_PER_CONNECTION as usize {
+            let message = format!("a connection carries at most {} devices", limits::SLOTS_PER_CONNECTION);
+            return self.refuse(slot, refusal(CloseCode::Overloaded, message));
+        }
+        match check_attach(attach) {
+            Err(message) => self.refuse(slot, refusal(CloseCode::Invalid, message)),
+            Ok(attach) => {
+                self.openings += 1;
+                self.slots.insert(slot, Slot::Opening(self.openings));
+                after.requests.push(Request::Open { slot, opening: self.openings, attach });
+            }
+        }
+    }
+
+    fn refuse(&mut self, slot: u32, refused: device::AttachRefused) {
+        self.outbox.push_control(frame(slot, Frame::AttachRefused(refused)));
+    }
+
+    fn update(&mut self, slot: u32, update: device::Update, after: &mut After) {
+        let Some(Slot::Open(open)) = self.slots.get(&slot) else { return };
+        match check_profile(update.profile.unwrap_or_default()) {
+            Ok(profile) => after.requests.push(Request::Update {
+                live: Arc::clone(&open.live),
+                update_number: update.update_number,
+                profile: Arc::new(profile),
+            }),
+            Err(message) => {
+                self.close_slot_saying(slot, EndCause::Closed, CloseCode::Invalid, message, after)
+            }
+        }
+    }
+
+    fn hear(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        after: &mut After,
+        frame: impl FnOnce(&mut OpenSlot, Inbox<'_>) -> Heard,
+    ) {
+        // A slot that was closed meanwhile: the frame crossed the close.
+        let Some(Slot::Open(open)) = self.slots.get_mut(&slot) else {
+            return self.shared.metrics.late.increment(1);
+        };
+        let inbox = Inbox {
+            now,
+            max_payload_bytes: self.shared.config.max_payload_bytes as u64,
+            assembling: &mut self.assembling,
+            outbox: &mut self.outbox,
+            after,
+        };
+        let heard = frame(open, inbox);
+        open.publish(&self.shared);
+        match heard {
+            Heard::Awaited => {}
+            Heard::Late => self.shared.metrics.late.increment(1),
+            Heard::Nonsense(message) => return self.cut_for_protocol(message, after),
+        }
+        self.free_if_retired(slot, now, after);
+    }
+
+    fn free_if_retired(&mut self, slot: u32, now: Instant, after: &mut After) {
+        let Some(Slot::Open(open)) = self.slots.get(&slot) else { return };
+        if open.retiring_until.is_some_and(|until| open.is_idle() || until <= now) {
+            self.close_slot(slot, EndCause::Superseded, CloseCode::Superseded, after);
+        }
+    }
+
+    /// The registry has opened a session. `false`: nobody waits for it any more.
+    pub(crate) fn opened(&mut self, opening: u64, live: Arc<LiveDevice>, attached: device::Attached) -> bool {
+        let slot = live.slot;
+        let Some(waiting @ Slot::Opening(_)) = self.slots.get_mut(&slot) else { return false };
+        if !matches!(waiting, Slot::Opening(number) if *number == opening) {
+            return false;
+        }
+        *waiting = Slot::Open(Box::new(OpenSlot::new(live, &self.shared)));
+        self.outbox.push_control(frame(slot, Frame::Attached(attached)));
+        true
+    }
+
+    /// The registry has not opened a session.
+    pub(crate) fn not_opened(&mut self, slot: u32, opening: u64, refused: device::AttachRefused) {
+        if matches!(self.slots.get(&slot), Some(Slot::Opening(number)) if *number == opening) {
+            self.slots.remove(&slot);
+            self.refuse(slot, refused);
+        }
+    }
+
+    /// An Update is in force. `false`: the session is over.
+    pub(crate) fn updated(
+        &mut self,
+        live: Arc<LiveDevice>,
+        number: u64,
+        now: Instant,
+        after: &mut After,
+    ) -> bool {
+        let slot = live.slot;
+        let Some(open) = self.open_slot(slot, live.epoch) else { return false };
+        let profile = Arc::clone(&live.profile);
+        open.1.update(&profile, live, now, open.0, after);
+        self.outbox.push_control(frame(slot, Frame::Updated(device::Updated { update_number: number })));
+        true
+    }
+
+    fn open_slot(&mut self, slot: u32, epoch: Epoch) -> Option<(&mut Outbox, &mut OpenSlot)> {
+        match self.slots.get_mut(&slot) {
+            Some(Slot::Open(open)) if open.live.epoch == epoch => Some((&mut self.outbox, open)),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Accepts a call for the session of `live` or says why not.
+    pub(crate) fn deliver(
+        &mut self,
+        live: &LiveDevice,
+        delivery: impl FnOnce() -> Box<Delivery>,
+        terms: Terms,
+        reply: ReplyTo,
+    ) -> Result<Tag, (ReplyTo, Failure)> {
+        let shared = Arc::clone(&self.shared);
+        let Some((outbox, open)) = self.open_slot(live.slot, live.epoch) else {
+            let failure = Failure::not_executed(Reason::StaleRoute, "the device's session is over");
+            return Err((reply, failure.on_device(live.key.device.clone())));
+        };
+        let accepted = open.deliver(delivery, terms, reply, outbox);
+        open.publish(&shared);
+        accepted
+    }
+
+    /// A caller gave up.
+    pub(crate) fn cancel(&mut self, slot: u32, tag: Tag, why: GiveUp, now: Instant, after: &mut After) {
+        if let Some(Slot::Open(open)) = self.slots.get_mut(&slot) {
+            open.cancel(tag, why, now, &mut self.outbox, after);
+            open.publish(&self.shared);
+        }
+    }
+
+    /// A newer session of a device took over.
+    pub(crate) fn superseded(
+        &mut self,
+        live: &LiveDevice,
+        by: Supersession,
+        now: Instant,
+        after: &mut After,
+    ) {
+        let slot = live.slot;
+        let shared = Arc::clone(&self.shared);
+        let Some((outbox, open)) = self.open_slot(slot, live.epoch) else { return };
+        let notice = device::Superseded { winner_epoch: by.winner.0, same_instance: by.same_instance };
+        outbox.push_control(frame(slot, Frame::Superseded(notice)));
+        if by.same_instance {
+            open.retire(now + limits::RETIRE_GRACE, outbox, after);
+            open.publish(&shared);
+            self.free_if_retired(slot, now, after);
+        } else {
+            self.close_slot(slot, EndCause::Superseded, CloseCode::Superseded, after);
+        }
+    }
+
+    /// Ends the session of `live`, telling the agent why.
+    pub(crate) fn close(&mut self, live: &LiveDevice, code: CloseCode, message: String, after: &mut After) {
+        if self.open_slot(live.slot, live.epoch).is_some() {
+            self.close_slot_saying(live.slot, EndCause::Closed, code, message, after);
+        }
+    }
+
+    fn close_slot_saying(
+        &mut self,
+        slot: u32,
+        cause: EndCause,
+        code: CloseCode,
+        message: String,
+        after: &mut After,
+    ) {
+        let closed = device::Closed { code: code.into(), message, retry_after: None };
+        self.outbox.push_control(frame(slot, Frame::Closed(closed)));
+        self.close_slot(slot, cause, code, after);
+    }
+
+    fn close_slot(&mut self, slot: u32, cause: EndCause, code: CloseCode, after: &mut After) {
+        // An opening that is given up is closed when it completes: `opened` finds no slot.
+        let Some(Slot::Open(mut open)) = self.slots.remove(&slot) else { return };
+        open.end(cause, &mut self.outbox, after, &mut self.assembling);
+        open.publish(&self.shared);
+        after.requests.push(Request::Closed { live: open.live, code });
+    }
+
+    /// The node's clock moved on: pings, and drops what is silent or stuck.
+    pub(crate) fn tick(&mut self, now: Instant, after: &mut After) {
+        let interval = self.shared.config.heartbeat_interval;
+        if self.is_ending() {
+            return;
+        }
+        if self.silence(now) >= interval * 2 {
+            return self.cut(
+                CloseCode::Heartbeat,
+                "nothing was heard for two heartbeat intervals".to_owned(),
+                after,
+            );
+        }
+        let stuck =
+            self.stuck_since.is_some_and(|since| now.saturating_duration_since(since) >= interval * 2);
+        if stuck || self.outbox.control_len() > limits::OUTBOX_CONTROL_FRAMES {
+            return self.cut(CloseCode::TooSlow, "the agent does not read what it is sent".to_owned(), after);
+        }
+        if self.phase == Phase::Talking && now.saturating_duration_since(self.last_ping) >= interval {
+            self.last_ping = now;
+            self.pings += 1;
+            self.outbox.push_control(frame(0, Frame::Ping(device::Ping { number: self.pings })));
+        }
+        let slots: Vec<u32> = self.slots.keys().copied().collect();
+        for slot in slots {
+            if let Some(Slot::Open(open)) = self.slots.get_mut(&slot) {
+                open.tick(now, &mut self.outbox, after);
+                open.publish(&self.shared);
+            }
+            self.free_if_retired(slot, now, after);
+        }
+    }
+
+    /// Tells the agent to go elsewhere; the connection goes on until the agent leaves.
+    pub(crate) fn go_away(&mut self, code: CloseCode, reconnect_after: Duration, message: String) {
+        let reconnect_after = prost_types::Duration::try_from(reconnect_after).ok();
+        let go_away =
+            device::GoAway { code: code.into(), reconnect_after, prefer_addrs: Vec::new(), message };
+        self.outbox.push_control(frame(0, Frame::GoAway(go_away)));
+    }
+
+    fn cut_for_protocol(&mut self, message: &str, after: &mut After) {
+        self.cut(CloseCode::ProtocolError, message.to_owned(), after);
+    }
+
+    /// Ends the conversation: all sessions close; the last words still go out.
+    pub(crate) fn cut(&mut self, code: CloseCode, message: String, after: &mut After) {
+        if self.is_ending() {
+            return;
+        }
+        tracing::debug!(code = code.as_str_name(), message, "device connection ended");
+        self.phase = Phase::Ending;
+        self.close_slots(EndCause::Lost, code, after);
+        self.outbox.clear_calls();
+        self.go_away(code, Duration::ZERO, message);
+    }
+
+    /// The transport is gone.
+    pub(crate) fn lost(&mut self, after: &mut After) {
+        self.phase = Phase::Ending;
+        self.close_slots(EndCause::Lost, CloseCode::Unspecified, after);
+        self.outbox.clear_calls();
+    }
+
+    fn close_slots(&mut self, cause: EndCause, code: CloseCode, after: &mut After) {
+        let slots: Vec<u32> = self.slots.keys().copied().collect();
+        slots.into_iter().for_each(|slot| self.close_slot(slot, cause, code, after));
+        self.slots.clear();
+    }
+
+    /// The transport comes for the next frame. `None`: the conversation is over and all was said.
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &Context<'_>,
+        now: Instant,
+        after: &mut After,
+    ) -> Poll<Option<AttachResponse>> {
+        while let Some(next) = self.outbox.next() {
+            let Some(frame) = self.frame_of(next, now, after) else { continue };
+            self.stuck_since = (!self.outbox.is_empty()).then_some(now);
+            return Poll::Ready(Some(frame));
+        }
+        self.stuck_since = None;
+        if self.is_ending() {
+            return Poll::Ready(None);
+        }
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn frame_of(
+        &mut self,
+        next: Next<AttachResponse, (u32, Tag), (u32, Tag)>,
+        now: Instant,
+        after: &mut After,
+    ) -> Option<AttachResponse> {
+        match next {
+            Next::Control(frame) => Some(frame),
+            Next::Chunk { key: (slot, tag), data, last } => {
+                Some(frame(slot, Frame::Chunk(device::Chunk { tag: tag.0, data, last })))
+            }
+            Next::Small((slot, tag)) => {
+                let Some(Slot::Open(open)) = self.slots.get_mut(&slot) else { return None };
+                let written = open.write(tag, now, &mut self.outbox, after);
+                if written.is_none() {
+                    open.publish(&self.shared);
+                }
+                written.map(|written| frame(slot, written))
+            }
+        }
+    }
+}
+
+/// By what a session was superseded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Supersession {
+    /// The newer session's epoch.
+    pub(crate) winner: Epoch,
+    /// Whether it belongs to the same agent process.
+    pub(crate) same_instance: bool,
+}
+
+/// A refusal without advice on when to come back.
+pub(crate) fn refusal(code: CloseCode, message: String) -> device::AttachRefused {
+    device::AttachRefused { code: code.into(), message, retry_after: None, try_addrs: Vec::new() }
+}

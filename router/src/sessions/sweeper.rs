@@ -1,0 +1,26 @@
+//! Visits every connection several times per heartbeat interval: pings, silence, deadlines. One task for all of them.
+
+use std::sync::Weak;
+
+use rollcall_registry::Registrar;
+use tokio::time::MissedTickBehavior;
+
+use super::device_sessions::DeviceSessions;
+use crate::limits;
+
+/// Runs until the sessions are dropped.
+pub(crate) async fn sweep<R: Registrar>(sessions: Weak<DeviceSessions<R>>) {
+    let Some(period) = sessions.upgrade().map(|sessions| sessions.shared.config.heartbeat_interval) else {
+        return;
+    };
+    let mut ticks = tokio::time::interval(period / limits::SWEEPS_PER_HEARTBEAT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(connections) = sessions.upgrade().map(|sessions| sessions.connections()) else { return };
+        for slice in connections.chunks(limits::SWEEP_SLICE) {
+            slice.iter().for_each(|connection| connection.tick());
+            tokio::task::yield_now().await;
+        }
+    }
+}
