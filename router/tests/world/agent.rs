@@ -1,6 +1,6 @@
 //! A device's agent, driven by hand: the test decides about every frame.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{collections::HashMap, ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
 use rollcall_proto::device::{
@@ -142,19 +142,22 @@ impl Agent {
     /// Echoes calls for as long as the connection lasts.
     pub(crate) fn echo(mut self) -> tokio::task::JoinHandle<()> {
         tokio::spawn(async move {
+            let mut arriving: HashMap<u64, (device::Call, Vec<u8>)> = HashMap::new();
             while let Some(frame) = self.next_frame().await {
-                if let Some(Down::Call(mut call)) = frame.frame {
-                    let mut payload = call.payload.to_vec();
-                    while (payload.len() as u64) < call.payload_bytes {
-                        if let Some(Down::Chunk(chunk)) =
-                            self.next_frame().await.and_then(|frame| frame.frame)
-                        {
-                            payload.extend_from_slice(&chunk.data);
-                        }
+                let (tag, part) = match frame.frame {
+                    Some(Down::Call(mut call)) => {
+                        let (tag, part) = (call.tag, std::mem::take(&mut call.payload));
+                        arriving.insert(tag, (call, Vec::new()));
+                        (tag, part)
                     }
-                    call.payload = payload.into();
-                    let payload = call.payload.clone();
-                    self.answer(frame.slot, &call, payload).await;
+                    Some(Down::Chunk(chunk)) => (chunk.tag, chunk.data),
+                    _ => continue,
+                };
+                let (call, payload) = arriving.get_mut(&tag).expect("a chunk follows its call");
+                payload.extend_from_slice(&part);
+                if payload.len() as u64 == call.payload_bytes {
+                    let (call, payload) = arriving.remove(&tag).expect("it is there");
+                    self.answer(frame.slot, &call, payload.into()).await;
                 }
             }
         })

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod agent;
+pub(crate) mod proxy;
 pub(crate) mod registrar;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -16,9 +17,10 @@ use rollcall_registry::{
     },
 };
 use rollcall_router::{Call, Router, RouterConfig};
-use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
+use tokio::{net::TcpListener, time::Instant};
 use tokio_stream::wrappers::TcpListenerStream;
 
+use proxy::Proxy;
 use registrar::{FakeRegistrar, Log, Replica};
 
 /// One node of the cluster.
@@ -26,8 +28,9 @@ pub(crate) struct TestNode {
     pub(crate) id: NodeId,
     pub(crate) router: Router<FakeRegistrar>,
     pub(crate) registrar: Arc<FakeRegistrar>,
+    /// Where its peers dial it: a proxy that the test can cut and stall.
     address: SocketAddr,
-    server: Option<JoinHandle<()>>,
+    proxy: Arc<Proxy>,
 }
 
 /// Some nodes with one log.
@@ -50,11 +53,13 @@ impl Cluster {
     /// The same, with changed settings.
     pub(crate) async fn with(count: u64, change: impl Fn(&mut RouterConfig)) -> Self {
         let mut listeners = Vec::new();
+        let mut proxies = Vec::new();
         for _ in 0..count {
-            listeners.push(TcpListener::bind("127.0.0.1:0").await.expect("a free port"));
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            proxies.push(Proxy::start(listener.local_addr().expect("an address")).await);
+            listeners.push(listener);
         }
-        let addresses: Vec<SocketAddr> =
-            listeners.iter().map(|listener| listener.local_addr().expect("an address")).collect();
+        let addresses: Vec<SocketAddr> = proxies.iter().map(|proxy| proxy.address).collect();
         let log = Arc::new(Log::new((1..=count).map(|_| Replica::new(State::new())).collect()));
         log.append(Command::FoundCluster(FoundCluster {
             cluster_id: ClusterId(7),
@@ -63,14 +68,16 @@ impl Cluster {
             epoch_base: 0,
         }));
         let mut nodes = Vec::new();
-        for ((listener, address), id) in listeners.into_iter().zip(addresses).zip(1..) {
+        for ((listener, proxy), id) in listeners.into_iter().zip(proxies).zip(1..) {
             let registrar = Arc::new(FakeRegistrar::new(NodeId(id), Arc::clone(&log)));
             let mut config = config(&format!("n{id}"));
             change(&mut config);
             let router = Router::new(config, Arc::clone(&registrar));
             log.observe(id as usize - 1, router.observer());
-            let server = (count > 1).then(|| serve(&router, listener));
-            nodes.push(TestNode { id: NodeId(id), router, registrar, address, server });
+            if count > 1 {
+                serve(&router, listener);
+            }
+            nodes.push(TestNode { id: NodeId(id), router, registrar, address: proxy.address, proxy });
         }
         let cluster = Self { log, nodes };
         (1..=count).for_each(|id| cluster.up(id, 1));
@@ -110,11 +117,24 @@ impl Cluster {
         &self.nodes[id as usize - 1].registrar
     }
 
-    /// Cuts all links to a node, as if its process were killed.
-    pub(crate) fn kill_links(&mut self, id: u64) {
-        if let Some(server) = self.nodes[id as usize - 1].server.take() {
-            server.abort();
-        }
+    /// Where a node is dialled by its peers.
+    pub(crate) fn address(&self, id: u64) -> SocketAddr {
+        self.nodes[id as usize - 1].address
+    }
+
+    /// Cuts all links to a node and lets no new ones through.
+    pub(crate) fn cut(&self, id: u64) {
+        self.nodes[id as usize - 1].proxy.cut();
+    }
+
+    /// Lets links through again.
+    pub(crate) fn mend(&self, id: u64) {
+        self.nodes[id as usize - 1].proxy.mend();
+    }
+
+    /// While stalled, links to a node stay open and carry nothing.
+    pub(crate) fn stall(&self, id: u64, stalled: bool) {
+        self.nodes[id as usize - 1].proxy.stall(stalled);
     }
 
     async fn await_links(&self) {
@@ -127,13 +147,13 @@ impl Cluster {
     }
 }
 
-fn serve(router: &Router<FakeRegistrar>, listener: TcpListener) -> JoinHandle<()> {
+fn serve(router: &Router<FakeRegistrar>, listener: TcpListener) {
     let service = router.link_service();
     tokio::spawn(async move {
         let incoming = TcpListenerStream::new(listener);
         let mut server = tonic::transport::Server::builder().initial_connection_window_size(8 * 1024 * 1024);
         server.add_service(service).serve_with_incoming(incoming).await.expect("the server runs");
-    })
+    });
 }
 
 fn addresses(address: &SocketAddr) -> Addresses {
