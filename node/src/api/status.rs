@@ -158,6 +158,18 @@ impl Refusal {
             .with("epoch", epoch.to_string())
     }
 
+    /// The transport refused a message before anybody read it; what it says carries no `ErrorInfo`.
+    pub fn of_transport(status: &Status) -> Self {
+        let (code, reason) = match status.code() {
+            Code::OutOfRange => (Code::OutOfRange, Reason::PayloadTooLarge),
+            // tonic's code for what it cannot decode.
+            Code::Internal => (Code::InvalidArgument, Reason::InvalidArgument),
+            Code::Cancelled => (Code::Cancelled, Reason::Cancelled),
+            other => (other, Reason::Internal),
+        };
+        Self::new(code, reason.as_str(), status.message()).with("outcome", Outcome::NotExecuted.as_str())
+    }
+
     /// A change of a session did not happen.
     pub fn of_change(device_id: &str, error: &ChangeError) -> Self {
         let unavailable = |reason: Reason| Self::new(Code::Unavailable, reason.as_str(), error.to_string());

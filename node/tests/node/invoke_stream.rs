@@ -262,3 +262,14 @@ async fn a_node_that_closes_says_so() {
         "SHUTTING_DOWN"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_beyond_every_limit_ends_the_stream_with_its_reason() {
+    let mut stream = Conversation::open().await;
+    let call = InvokeRequest { payload: vec![0; 5 << 20].into(), ..InvokeRequest::default() };
+    stream.send(1, Kind::Call(call)).await;
+    let end = timeout(Duration::from_secs(10), stream.answers.message()).await.expect("an end in time");
+    let status = end.expect_err("a status");
+    let info = tonic_types::StatusExt::get_details_error_info(&status).expect("ErrorInfo");
+    assert_eq!((status.code(), info.reason.as_str()), (Code::OutOfRange, "PAYLOAD_TOO_LARGE"));
+}

@@ -72,11 +72,16 @@ async fn refusals_come_at_once_with_code_reason_and_outcome() {
             Code::OutOfRange,
             "PAYLOAD_TOO_LARGE",
         ),
+        (
+            InvokeRequest { payload: vec![0; 100_000].into(), ..call("echo") },
+            Code::OutOfRange,
+            "PAYLOAD_TOO_LARGE",
+        ),
     ];
     for (request, code, expected) in cases {
         let status = client.invoke(request).await.expect_err(expected);
         assert_eq!((status.code(), reason(&status).as_str()), (code, expected), "{status}");
-        assert_eq!(fact(&status, "outcome").as_deref(), Some("NOT_EXECUTED"));
+        assert_eq!(fact(&status, "outcome").as_deref(), Some("NOT_EXECUTED"), "{expected}");
     }
 }
 
