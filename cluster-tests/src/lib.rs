@@ -1,1 +1,41 @@
-//! Placeholder.
+//! Real clusters of real processes: the harness that the tests in `tests/` tell their stories with.
+//!
+//! It builds the programs it tests, starts them on loopback ports with data folders of their own, speaks to them by
+//! their public contracts only, and cleans up after itself. It knows nothing of the programs' insides; what a node
+//! believes is asked of the node.
+
+mod agents;
+mod api;
+mod binaries;
+mod cli;
+mod cluster;
+mod disk;
+mod failure;
+mod http;
+mod limits;
+mod node;
+mod plan;
+mod ports;
+mod process;
+mod raw_device;
+mod scratch;
+mod shared;
+mod turn;
+mod wait;
+mod warden;
+
+pub use agents::{AgentProcess, Lab, LabDevice};
+pub use api::{Api, call};
+pub use binaries::{Binaries, binaries};
+pub use cli::{Cli, Ran};
+pub use cluster::Cluster;
+pub use disk::SmallDisk;
+pub use failure::{Refused, refusal};
+pub use limits::*;
+pub use node::{Addresses, Node};
+pub use plan::ClusterPlan;
+pub use process::Process;
+pub use raw_device::{RawDevice, RawProfile};
+pub use scratch::Scratch;
+pub use shared::{SharedCluster, Visit};
+pub use wait::wait_until;

@@ -7,6 +7,7 @@ pub mod api;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod dev;
 pub mod http;
 pub mod lifecycle;
 pub mod limits;

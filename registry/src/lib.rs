@@ -1,13 +1,27 @@
 //! Who exists and who holds them: the registry of devices and sessions, replicated through Raft.
 //!
-//! Device streams and calls do not live here. `openraft` appears only in [`raft`], `sled` only in `storage`.
+//! Device streams and calls do not live here. `openraft` appears only in [`raft`], `sled` only in [`storage`].
 
+pub mod batcher;
+pub mod clock;
 pub mod codec;
+mod fatal;
 pub mod handle;
+pub mod leases;
 pub mod limits;
+pub mod membership;
+pub mod metrics;
 pub mod model;
+mod observers;
 pub mod raft;
+mod registry;
 pub mod routes;
+mod start_error;
+pub mod storage;
 
+pub use fatal::FatalReason;
 pub use handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar};
+pub use observers::{Cursor, Watch, WatchError, WatchItem};
+pub use registry::{ClusterStatus, Registry, RegistryConfig};
 pub use routes::Routes;
+pub use start_error::StartError;

@@ -6,10 +6,19 @@ use std::time::Duration;
 pub const BATCH_CHANGES: usize = 1_000;
 /// The most bytes of changes in one batch, encoded.
 pub const BATCH_BYTES: usize = 256 * 1024;
-/// How long a batch gathers while another one is in flight. With nothing in flight there is no waiting.
-pub const BATCH_LINGER: Duration = Duration::from_millis(2);
+/// The batcher's finest sleep. It does not linger: with nothing in flight a change is proposed at once, and while a
+/// batch is in flight the next one gathers.
+pub const BATCH_TICK: Duration = Duration::from_millis(1);
 /// Changes that may wait for a batch; more are refused with a retry-after.
 pub const BATCH_QUEUE: usize = 20_000;
+/// Closes that may wait for a batch: more than a node can have sessions, so none is ever lost.
+pub const CLOSE_QUEUE: usize = 262_144;
+/// How long after a failed proposal a batch is proposed again.
+pub const BATCH_RETRY: Duration = Duration::from_millis(50);
+/// When a device that was refused for want of a leader or of room may try again.
+pub const BATCH_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a device's change waits for its commit before it is told that there is no leader.
+pub const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
 /// Bits of an epoch that count positions in a batch.
 pub const EPOCH_POSITION_BITS: u32 = 12;
 /// Tables that the rows are spread over, each under its own lock: a write blocks the readers of one 256th for
@@ -22,6 +31,8 @@ pub const ROW_CHUNK: usize = 128;
 pub const SNAPSHOT_RECORD_BYTES: usize = 1024 * 1024;
 /// Events kept for watchers that resume; older cursors are told so.
 pub const WATCH_HISTORY: usize = 65_536;
+/// Events that one watcher copies out of the history at a time.
+pub const WATCH_AHEAD: usize = 256;
 
 /// The largest value in sled: larger ones go to blob files that are never fsynced (measured: 8 KB none, 20 KB some).
 pub const LOG_VALUE_BYTES: usize = 6 * 1024;
@@ -32,6 +43,27 @@ pub const LOG_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Appends in flight to the log's writer: with two, openraft merges writes (131k/s instead of 84k/s at 1,024 clients).
 pub const LOG_APPENDS_IN_FLIGHT: usize = 2;
 
+/// Votes, truncations and purges waiting for the log's writer; a further one waits for room.
+pub const LOG_CONTROLS_QUEUED: usize = 64;
+/// The largest log entry. A batch of [`BATCH_BYTES`] fits four times; one entry always fits an append RPC.
+pub const LOG_ENTRY_BYTES: usize = 1024 * 1024;
+/// Entry bytes gathered into one flush: bounds how long the first of them waits for the last.
+pub const LOG_FLUSH_BYTES: usize = 8 * 1024 * 1024;
+/// The largest atomic write into sled. A longer append is written as several, then flushed once.
+pub const LOG_WRITE_BYTES: usize = 2 * 1024 * 1024;
+/// Keys deleted in one atomic write when the log is purged or truncated.
+pub const LOG_WRITE_DELETES: usize = 1_024;
+/// Entry bytes that one read of the log returns, unless a single entry is larger: an append RPC stays below 2 MiB.
+pub const LOG_READ_BYTES: usize = 1024 * 1024;
+/// Decoded entries kept for apply and replication, by their encoded size.
+pub const LOG_RECENT_BYTES: usize = 8 * 1024 * 1024;
+/// How long the log's mark of what was acknowledged may stay unsynced; also when an idle log notes the committed index.
+pub const LOG_MARK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long an opening log waits for threads of a log that this process closed just before.
+pub const LOG_RELEASE_WAIT: Duration = Duration::from_secs(5);
+/// The largest identity file that is read.
+pub const IDENTITY_BYTES: u64 = 1024 * 1024;
+
 /// How long a node's lease lasts, counted by the node from when it sends the beat.
 pub const LEASE_TTL: Duration = Duration::from_secs(4);
 /// How often a node beats.
@@ -41,8 +73,59 @@ pub const LEASE_TICK_LATE: Duration = Duration::from_millis(500);
 /// How much earlier than its lease ends a node takes it for lapsed.
 pub const LEASE_MARGIN: Duration = Duration::from_millis(500);
 
+const _: () = assert!(BATCH_BYTES < LOG_ENTRY_BYTES);
+const _: () = assert!(LOG_ENTRY_BYTES <= LOG_READ_BYTES);
 const _: () = assert!(BATCH_CHANGES <= 1 << EPOCH_POSITION_BITS);
 const _: () = assert!(LEASE_BEAT.as_millis() * 3 <= LEASE_TTL.as_millis());
 const _: () = assert!(LEASE_MARGIN.as_millis() < LEASE_BEAT.as_millis());
+
+/// How long a dial to a peer may take.
+pub const PEER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// HTTP/2 pings on connections to peers: a host lost without a reset is noticed by them.
+pub const PEER_KEEPALIVE: Duration = Duration::from_secs(5);
+/// How long such a ping may stay unanswered.
+pub const PEER_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// HTTP/2 windows between peers: an append of 2 MiB goes out without waiting for credit.
+pub const PEER_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// The largest message between peers: an append of bounded entries, or a snapshot's part.
+pub const PEER_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// How long an append that was sent may stay unanswered before its stream is given up.
+pub const APPEND_PROGRESS: Duration = Duration::from_secs(2);
+/// How long a whole snapshot may take to send.
+pub const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(300);
+/// The size of a snapshot's parts on the wire.
+pub const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
+/// How long a request to the leader may take before another try.
+pub const LEADER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a leader beats.
+pub const RAFT_HEARTBEAT: Duration = Duration::from_millis(100);
+/// The shortest silence after which a follower campaigns: more than ten appends on a slow disk.
+pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(700);
+/// The longest.
+pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(1_300);
+/// Entries after which a snapshot is built.
+pub const SNAPSHOT_EVERY_ENTRIES: u64 = 20_000;
+/// Entries kept behind a snapshot, for followers that lag a little.
+pub const SNAPSHOT_KEEP_ENTRIES: u64 = 5_000;
+/// How many nodes vote at most; the others hold the full replica without a vote.
+pub const VOTERS: usize = 3;
+/// How many entries a learner may lag and still be promoted.
+pub const PROMOTE_LAG_ENTRIES: u64 = 100;
+
+const _: () = assert!(RAFT_HEARTBEAT.as_millis() * 5 <= RAFT_ELECTION_MIN.as_millis());
+const _: () = assert!(RAFT_ELECTION_MAX.as_millis() < LEASE_TTL.as_millis());
+/// How often a leader looks for lapsed leases.
+pub const LEASE_TICK: Duration = Duration::from_millis(200);
+/// Beats that may wait for the leader's table; more are dropped, and come again.
+pub const LEASE_BEATS_WAITING: usize = 1_024;
+/// How often a leader looks for learners to promote and for a cluster to found.
+pub const CHORES_EVERY: Duration = Duration::from_millis(250);
+/// How often a node without a cluster asks its join list.
+pub const JOIN_EVERY: Duration = Duration::from_millis(300);
+/// How long one answer from the join list may take.
+pub const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+const _: () = assert!(LEASE_TICK.as_millis() * 2 < LEASE_TICK_LATE.as_millis());
 const _: () = assert!(ROW_SHARDS == 256, "a row's number keeps its shard in the low 8 bits");
 const _: () = assert!(BATCH_BYTES <= SNAPSHOT_RECORD_BYTES / 2);

@@ -149,7 +149,7 @@ fn write_cursor(cursor: Cursor) -> WatchCursor {
 impl From<WatchError> for Refusal {
     fn from(error: WatchError) -> Self {
         let (code, reason) = match error {
-            WatchError::TooOld => (Code::OutOfRange, reason::CURSOR_TOO_OLD),
+            WatchError::TooOld { .. } => (Code::OutOfRange, reason::CURSOR_TOO_OLD),
             WatchError::OtherCluster => (Code::OutOfRange, reason::CURSOR_TOO_OLD),
             WatchError::Stopping => (Code::Unavailable, Reason::ShuttingDown.as_str()),
         };

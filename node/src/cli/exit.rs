@@ -92,6 +92,13 @@ impl From<std::io::Error> for CliError {
     }
 }
 
+/// Only `rollcall dev` speaks so.
+impl From<anyhow::Error> for CliError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Io(format!("{error:#}"))
+    }
+}
+
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

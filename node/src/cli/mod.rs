@@ -12,7 +12,11 @@ mod route;
 mod serve;
 mod words;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
+
+use crate::dev::{self, DevArgs};
 
 pub use exit::{CliError, Exit};
 
@@ -39,6 +43,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a node.
     Serve(serve::Serve),
+    /// Run three nodes and demo devices on this machine, to look at and to break.
+    Dev(DevArgs),
     /// Call a device and print its answer.
     Invoke(invoke::Invoke),
     /// Look at devices, or end their sessions.
@@ -63,8 +69,9 @@ impl Cli {
     ///
     /// # Errors
     /// Why it was not done, with the exit code.
-    pub async fn run(self) -> Result<(), CliError> {
-        match self.command {
+    pub async fn run(self) -> Result<ExitCode, CliError> {
+        let done = match self.command {
+            Command::Dev(args) => return dev::run(args).await.map_err(CliError::from),
             Command::Serve(command) => command.run().await,
             Command::Invoke(command) => command.run().await,
             Command::Devices(command) => command.run().await,
@@ -72,6 +79,7 @@ impl Cli {
             Command::Cluster(command) => command.run().await,
             Command::Route(command) => command.run().await,
             Command::Config(command) => command.run(),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }

@@ -1,10 +1,10 @@
 //! `rollcall serve`: configuration, telemetry, start, signal, drain.
 
 use clap::Args;
+use rollcall_registry::Registry;
 
 use super::CliError;
 use crate::{
-    cluster::Member,
     config::{Environment, Layers, SettingFlags, Settings},
     lifecycle::{self, stop_on_signals},
     telemetry,
@@ -26,7 +26,7 @@ impl Serve {
         let metrics = telemetry::install_metrics().map_err(|error| CliError::Io(error.to_string()))?;
         tokio::spawn(telemetry::keep_up_metrics(metrics.clone(), Some(log.dropped_lines())));
         let stop = stop_on_signals()?;
-        lifecycle::serve::<Member>(settings, metrics, stop).await?;
+        lifecycle::serve::<Registry>(settings, metrics, stop).await?;
         Ok(())
     }
 }

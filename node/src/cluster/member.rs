@@ -1,107 +1,60 @@
-//! The registry that `rollcall serve` runs on. Until it is joined to this crate, a node says so and does not start.
+//! The real registry as the node's cluster.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use rollcall_registry::{
-    ApplyObserver, ChangeError, Opened, ReadError, Registrar, Routes,
-    model::{
-        command::OpenSession,
-        ids::{DeviceKey, Epoch, Incarnation, LogIndex, NodeId},
-        profile::Profile,
-    },
+    ApplyObserver, ChangeError, ReadError, Registry,
+    model::ids::{DeviceKey, Epoch, LogIndex},
 };
 
 use super::{Cluster, ClusterConfig, ClusterStatus, Cursor, MemberError, Watch, WatchError, WatchItem};
 
-/// No registry: there is no value of this type.
-#[derive(Debug, Clone, Copy)]
-pub enum Member {}
-
-impl Watch for Member {
+impl Watch for rollcall_registry::Watch {
     async fn next(&mut self) -> Result<WatchItem, WatchError> {
-        match *self {}
+        Self::next(self).await
     }
 }
 
-impl Registrar for Member {
-    async fn open(&self, _device: DeviceKey, _open: OpenSession) -> Result<Opened, ChangeError> {
-        match *self {}
-    }
+impl Cluster for Registry {
+    type Watch = rollcall_registry::Watch;
 
-    async fn update(
-        &self,
-        _device: DeviceKey,
-        _epoch: Epoch,
-        _profile: Arc<Profile>,
-    ) -> Result<LogIndex, ChangeError> {
-        match *self {}
-    }
-
-    fn close(&self, _device: DeviceKey, _epoch: Epoch) {
-        match *self {}
-    }
-
-    fn routes(&self) -> &Routes {
-        match *self {}
-    }
-
-    fn node(&self) -> NodeId {
-        match *self {}
-    }
-
-    fn incarnation(&self) -> Incarnation {
-        match *self {}
-    }
-
-    fn lease_held(&self) -> bool {
-        match *self {}
-    }
-
-    async fn wait_applied(&self, _index: LogIndex, _patience: Duration) -> Result<(), ReadError> {
-        match *self {}
-    }
-}
-
-impl Cluster for Member {
-    type Watch = Self;
-
-    async fn start(_config: ClusterConfig) -> Result<Self, MemberError> {
-        Err(MemberError("this build has no registry".to_owned()))
+    async fn start(config: ClusterConfig) -> Result<Self, MemberError> {
+        Self::start(config).await.map_err(|error| MemberError(error.to_string()))
     }
 
     fn peer_routes(&self) -> tonic::service::Routes {
-        match *self {}
+        Self::peer_routes(self)
     }
 
-    fn observe(&self, _observer: Arc<dyn ApplyObserver>) {
-        match *self {}
+    fn observe(&self, observer: Arc<dyn ApplyObserver>) {
+        Self::observe(self, observer);
     }
 
     async fn join(&self) -> Result<(), MemberError> {
-        match *self {}
+        Self::join(self).await.map_err(|error| MemberError(error.to_string()))
     }
 
     fn status(&self) -> ClusterStatus {
-        match *self {}
+        Self::status(self)
     }
 
-    fn watch(&self, _after: Option<Cursor>) -> Result<Self::Watch, WatchError> {
-        match *self {}
+    fn watch(&self, after: Option<Cursor>) -> Result<Self::Watch, WatchError> {
+        Self::watch(self, after)
     }
 
     async fn read_index(&self) -> Result<LogIndex, ReadError> {
-        match *self {}
+        Self::read_index(self).await
     }
 
-    async fn disconnect(&self, _device: DeviceKey, _epoch: Epoch) -> Result<LogIndex, ChangeError> {
-        match *self {}
+    async fn disconnect(&self, device: DeviceKey, epoch: Epoch) -> Result<LogIndex, ChangeError> {
+        Self::disconnect(self, device, epoch).await
     }
 
     async fn fatal(&self) -> String {
-        match *self {}
+        Self::fatal(self).await.to_string()
     }
 
     async fn shutdown(&self) {
-        match *self {}
+        Self::shutdown(self).await;
     }
 }

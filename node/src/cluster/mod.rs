@@ -4,97 +4,14 @@
 
 mod member;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use rollcall_registry::{
     ApplyObserver, ChangeError, ReadError, Registrar,
-    model::{
-        command::Addresses,
-        event::Event,
-        ids::{ClusterId, DeviceKey, Epoch, LogIndex, NodeId},
-    },
+    model::ids::{DeviceKey, Epoch, LogIndex},
 };
+pub use rollcall_registry::{ClusterStatus, Cursor, RegistryConfig as ClusterConfig, WatchError, WatchItem};
 use thiserror::Error;
-
-pub use member::Member;
-
-/// What a member starts from.
-#[derive(Debug, Clone)]
-pub struct ClusterConfig {
-    /// The node's stable name.
-    pub name: String,
-    /// The data folder.
-    pub data_dir: PathBuf,
-    /// Peer addresses of the cluster.
-    pub join: Vec<String>,
-    /// How many founders a new cluster has; 0: only join.
-    pub bootstrap_expect: usize,
-    /// What others are told.
-    pub advertise: Addresses,
-    /// The version of this program.
-    pub version: String,
-}
-
-/// The cluster as this node sees it now.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ClusterStatus {
-    /// `None` before it is founded or joined.
-    pub cluster_id: Option<ClusterId>,
-    /// This node.
-    pub node: NodeId,
-    /// This node's name.
-    pub name: String,
-    /// The leader, if one is known.
-    pub leader: Option<NodeId>,
-    /// The Raft term.
-    pub term: u64,
-    /// The last index applied here.
-    pub applied: LogIndex,
-    /// The last index of this node's log.
-    pub last_log: LogIndex,
-    /// Nodes that vote.
-    pub voters: Vec<NodeId>,
-    /// Nodes that do not.
-    pub learners: Vec<NodeId>,
-    /// Whether the leader heard from a quorum of late, as far as this node can tell.
-    pub has_quorum: bool,
-    /// Whether this node's lease holds.
-    pub lease_held: bool,
-}
-
-/// A point in the stream of changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
-    /// The cluster it belongs to.
-    pub cluster: ClusterId,
-    /// The entry of the last change seen.
-    pub index: LogIndex,
-    /// The position of that change among those of its entry.
-    pub position: u32,
-}
-
-/// A change, and where to go on from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WatchItem {
-    /// The change's own place.
-    pub cursor: Cursor,
-    /// The change.
-    pub event: Event,
-}
-
-/// Why a watch cannot go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum WatchError {
-    /// Changes after the cursor are no longer kept.
-    #[error("the changes after this cursor are no longer kept")]
-    TooOld,
-    /// The cursor belongs to another cluster.
-    #[error("the cursor belongs to another cluster")]
-    OtherCluster,
-    /// The node stops.
-    #[error("the node stops")]
-    Stopping,
-}
 
 /// Changes from a cursor on.
 pub trait Watch: Send + 'static {

@@ -13,5 +13,6 @@ mod snapshot_rows;
 
 pub use command::{command_from_proto, command_to_proto};
 pub use error::CodecError;
+pub(crate) use fields::*;
 pub use profile::{profile_from_proto, profile_to_proto};
 pub(crate) use snapshot_rows::*;

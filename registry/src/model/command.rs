@@ -141,6 +141,18 @@ pub struct SessionChange {
     pub kind: ChangeKind,
 }
 
+impl SessionChange {
+    /// About how many bytes this takes in the log; never much less.
+    pub fn encoded_bytes(&self) -> usize {
+        let profile = match &self.kind {
+            ChangeKind::Open(open) => open.profile.encoded_bytes() + open.remote_addr.len(),
+            ChangeKind::Update(_, profile) => profile.encoded_bytes(),
+            ChangeKind::Close(_) => 0,
+        };
+        64 + self.device.namespace.len() + self.device.device.len() + profile
+    }
+}
+
 /// What changes about a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeKind {

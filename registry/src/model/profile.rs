@@ -54,4 +54,11 @@ impl Profile {
                 .is_ok_and(|at| self.labels[at].1 == value)
         })
     }
+
+    /// About how many bytes this takes in the log; never much less.
+    pub fn encoded_bytes(&self) -> usize {
+        let names = self.groups.iter().chain(&self.actions).map(|name| name.len() + 2);
+        let labels = self.labels.iter().map(|(key, value)| key.len() + value.len() + 6);
+        8 + names.chain(labels).sum::<usize>()
+    }
 }

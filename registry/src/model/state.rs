@@ -1,4 +1,4 @@
-//! The replicated state: what the log's commands add up to. The commands themselves are in [`super::apply`].
+//! The replicated state: what the log's commands add up to. The commands themselves are in `apply`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -115,6 +115,11 @@ impl State {
         self.writer.tables().publish_applied(index);
     }
 
+    /// The last batch of each node's current life.
+    pub fn last_batches(&self) -> impl Iterator<Item = BatchOutcome> {
+        self.nodes.values().filter_map(|node| node.last_batch.clone())
+    }
+
     /// The last entry applied.
     pub fn applied_index(&self) -> LogIndex {
         self.writer.tables().applied()
@@ -175,6 +180,7 @@ impl State {
         self.writer.tables().publish_roster(Roster {
             cluster_id: self.cluster.as_ref().map(|cluster| cluster.id),
             token_key: self.cluster.as_ref().map(|cluster| cluster.token_key),
+            epoch_base: self.cluster.as_ref().map_or(0, |cluster| cluster.epoch_base),
             nodes: self.nodes.iter().map(|(id, record)| (*id, node(record))).collect(),
             names: self.nodes.iter().map(|(id, record)| (record.view.name.clone(), *id)).collect(),
         });

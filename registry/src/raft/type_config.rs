@@ -39,3 +39,5 @@ pub type Vote = openraft::alias::VoteOf<TypeConfig>;
 pub type Membership = openraft::Membership<u64, Member>;
 /// The membership in force, with its log id.
 pub type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
+/// A snapshot.
+pub type Snapshot = openraft::alias::SnapshotOf<TypeConfig, super::snapshot::SnapshotData>;

@@ -1,6 +1,6 @@
 //! The read side: look-ups by device and by group, on this node's replica, and the tables behind them.
 //!
-//! The tables are written by apply alone, through [`writer`]; a reader holds a shard's lock for one look-up.
+//! The tables are written by apply alone, through `writer`; a reader holds a shard's lock for one look-up.
 
 pub(crate) mod cohort;
 mod cohorts;
@@ -52,6 +52,11 @@ impl Routes {
     /// The key that signs resume tokens; `None` before the cluster is founded.
     pub fn token_key(&self) -> Option<[u8; 32]> {
         self.tables.load().roster.load().token_key
+    }
+
+    /// What the cluster adds to each epoch.
+    pub fn epoch_base(&self) -> u64 {
+        self.tables.load().roster.load().epoch_base
     }
 
     /// The last log index applied.

@@ -19,6 +19,7 @@ pub(crate) struct RosterNode {
 pub(crate) struct Roster {
     pub(crate) cluster_id: Option<ClusterId>,
     pub(crate) token_key: Option<[u8; 32]>,
+    pub(crate) epoch_base: u64,
     pub(crate) nodes: BTreeMap<NodeId, RosterNode>,
     pub(crate) names: BTreeMap<CompactString, NodeId>,
 }

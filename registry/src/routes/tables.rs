@@ -75,9 +75,9 @@ impl Tables {
         self.hash_of(&row.cohort.namespace, &row.device)
     }
 
-    /// The shard of a hash. Its index takes the bits at both ends, so these come from the middle.
+    /// The shard of a hash. Its index takes the lowest 32 bits and the highest ten, so these come from between.
     pub(super) fn shard_of(hash: u64) -> usize {
-        (hash >> 40) as usize % ROW_SHARDS
+        (hash >> 32) as usize % ROW_SHARDS
     }
 
     /// Reads a device's row under its shard's lock.

@@ -1,0 +1,40 @@
+//! What the core wants done.
+
+use std::time::Duration;
+
+use rollcall_proto::device::{self as wire, attach_request::Frame};
+
+use super::input::{CallId, LinkId};
+use crate::state::AgentState;
+
+/// One thing to do.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Open a connection and send Hello.
+    Dial(LinkId, String),
+    /// Chunks of the connection's results have at most this many bytes.
+    ChunkBytes(LinkId, usize),
+    /// Send a small frame.
+    Send(LinkId, Box<wire::AttachRequest>),
+    /// Send a result on a slot, in chunks if it is long. Says `Written` for the call, if there is one.
+    Reply(LinkId, u32, Option<CallId>, Box<wire::Result>),
+    /// Send what is waiting, then end the connection.
+    End(LinkId),
+    /// Drop the connection now.
+    Drop(LinkId),
+    /// Run a handler: for the device with this index, until this time.
+    Start(CallId, usize, Box<wire::Call>, Option<Duration>),
+    /// Stop a handler. `Finished` comes in any case.
+    Abort(CallId),
+    /// The device with this index is in a new state.
+    State(usize, AgentState),
+    /// All is over.
+    Done,
+}
+
+impl Effect {
+    /// Sends a small frame on a slot.
+    pub(crate) fn send(link: LinkId, slot: u32, frame: Frame) -> Self {
+        Self::Send(link, Box::new(wire::AttachRequest { slot, frame: Some(frame) }))
+    }
+}

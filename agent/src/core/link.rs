@@ -1,0 +1,134 @@
+//! One connection as the core knows it: how far it got, what the node said of itself, who is attached on it.
+
+use std::time::Duration;
+
+use rollcall_proto::device as wire;
+
+use super::calls::duration;
+use crate::limits;
+
+/// How far a connection got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It is being opened.
+    Dialling,
+    /// Hello was sent.
+    Greeting { until: Duration },
+    /// Welcome came: devices attach.
+    Open,
+    /// The node will end it: no new attaches; calls go on.
+    Leaving,
+    /// Its devices have moved: it only delivers results.
+    Retiring { until: Duration },
+    /// Its last frames are on their way.
+    Ending { until: Duration },
+}
+
+/// How far a device got on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// Nothing was asked.
+    Free,
+    /// Attach was sent.
+    Attaching { until: Duration },
+    /// Calls come.
+    Attached { since: Duration, resumed: bool },
+    /// A newer session of the same device took over.
+    Over,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) server: String,
+    pub(crate) phase: Phase,
+    pub(crate) node: String,
+    pub(crate) cluster_id: String,
+    pub(crate) heartbeat: Duration,
+    pub(crate) heard: Duration,
+    pub(crate) max_payload: u64,
+    /// By device.
+    pub(crate) slots: Vec<Slot>,
+    /// How many of them the node takes.
+    pub(crate) max_slots: usize,
+}
+
+impl Link {
+    /// A connection that is being opened.
+    pub(crate) fn new(server: String, devices: usize, now: Duration) -> Self {
+        Self {
+            server,
+            phase: Phase::Dialling,
+            node: String::new(),
+            cluster_id: String::new(),
+            heartbeat: limits::HEARTBEAT_INTERVAL,
+            heard: now,
+            max_payload: limits::PAYLOAD_BYTES,
+            slots: vec![Slot::Free; devices],
+            max_slots: devices,
+        }
+    }
+
+    /// The node said who it is and what it bears.
+    pub(crate) fn welcome(&mut self, welcome: &wire::Welcome) {
+        self.phase = Phase::Open;
+        self.node.clone_from(&welcome.node);
+        self.cluster_id.clone_from(&welcome.cluster_id);
+        if let Some(interval) =
+            welcome.heartbeat_interval.map(duration).filter(|interval| !interval.is_zero())
+        {
+            self.heartbeat = interval;
+        }
+        if welcome.max_payload_bytes > 0 {
+            self.max_payload = welcome.max_payload_bytes;
+        }
+        if welcome.max_slots > 0 {
+            self.max_slots = welcome.max_slots as usize;
+        }
+    }
+
+    /// Whether a device is attached.
+    pub(crate) fn holds(&self, device: usize) -> bool {
+        matches!(self.slots.get(device), Some(Slot::Attached { .. }))
+    }
+
+    /// Whether a device is attached, or about to be.
+    pub(crate) fn engages(&self, device: usize) -> bool {
+        matches!(self.slots.get(device), Some(Slot::Attached { .. } | Slot::Attaching { .. }))
+    }
+
+    /// Whether a device's former session goes on here.
+    pub(crate) fn resumes(&self, device: usize) -> bool {
+        matches!(self.slots.get(device), Some(Slot::Attached { resumed: true, .. }))
+    }
+
+    /// Whether any device is attached, or about to be.
+    pub(crate) fn in_use(&self) -> bool {
+        (0..self.slots.len()).any(|device| self.engages(device))
+    }
+
+    /// Whether a device's session on it has lasted.
+    pub(crate) fn lasted(&self, device: usize, now: Duration) -> bool {
+        matches!(self.slots.get(device), Some(Slot::Attached { since, .. }) if now >= *since + limits::STABLE)
+    }
+
+    /// When it is given up if nothing comes, and why.
+    pub(crate) fn patience(&self) -> Option<(Duration, &'static str)> {
+        let silent = self.heard + self.heartbeat * limits::SILENT_INTERVALS;
+        let overdue = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Attaching { until } => Some(*until),
+            Slot::Free | Slot::Attached { .. } | Slot::Over => None,
+        });
+        match self.phase {
+            // The dial has its own patience.
+            Phase::Dialling => None,
+            Phase::Greeting { until } => Some((until, "the node did not answer Hello")),
+            Phase::Retiring { until } => Some((until, "its devices have moved")),
+            Phase::Ending { until } => Some((until, "it was to end")),
+            Phase::Open | Phase::Leaving => overdue
+                .map(|until| (until, "the node did not answer Attach"))
+                .chain([(silent, "nothing was heard for two heartbeat intervals")])
+                .min(),
+        }
+    }
+}

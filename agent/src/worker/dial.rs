@@ -1,0 +1,97 @@
+//! Opens a connection and reads it: everything that comes is passed to the worker.
+
+use std::time::Duration;
+
+use rollcall_proto::device::{
+    AttachRequest, AttachResponse, CloseCode, Hello, attach_request::Frame,
+    device_service_client::DeviceServiceClient,
+};
+use tokio::sync::mpsc;
+use tonic::{Code, Status, Streaming, transport::Endpoint};
+
+use super::shell::Event;
+use crate::{
+    core::{Fault, LinkId},
+    limits,
+    outbox::Outbox,
+};
+
+/// Hello, the first frame of all.
+pub(super) fn hello(agent: &str) -> AttachRequest {
+    let (protocol_min, protocol_max) = (limits::PROTOCOL_MIN, limits::PROTOCOL_MAX);
+    let hello = Hello { protocol_min, protocol_max, agent: agent.to_owned() };
+    AttachRequest { slot: 0, frame: Some(Frame::Hello(hello)) }
+}
+
+/// Opens the connection, then reads it to its end. Says `Lost` exactly once, at the end.
+pub(super) async fn run(link: LinkId, server: String, outbox: Outbox, events: mpsc::Sender<Event>) {
+    let fault = match tokio::time::timeout(limits::DIAL_PATIENCE, open(&server, outbox)).await {
+        Ok(Ok(frames)) => read(link, frames, &events).await,
+        Ok(Err(fault)) => fault,
+        Err(_) => Fault::transient(format!("{server} did not answer within {:?}", limits::DIAL_PATIENCE)),
+    };
+    // The worker is gone only when the agent is.
+    let _ = events.send(Event::Lost(link, fault)).await;
+}
+
+async fn open(server: &str, outbox: Outbox) -> Result<Streaming<AttachResponse>, Fault> {
+    let unreachable =
+        |error: tonic::transport::Error| Fault::transient(format!("{server}: {}", root(&error)));
+    let channel = Endpoint::from_shared(server.to_owned())
+        .map_err(unreachable)?
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(Duration::from_secs(30)))
+        .http2_keep_alive_interval(limits::KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(limits::KEEPALIVE_PATIENCE)
+        .keep_alive_while_idle(true)
+        .connect()
+        .await
+        .map_err(unreachable)?;
+    let mut client = DeviceServiceClient::new(channel).max_decoding_message_size(limits::FRAME_BYTES);
+    let response = client.attach(outbox).await.map_err(|status| fault(server, &status))?;
+    Ok(response.into_inner())
+}
+
+async fn read(link: LinkId, mut frames: Streaming<AttachResponse>, events: &mpsc::Sender<Event>) -> Fault {
+    if events.send(Event::Connected(link)).await.is_err() {
+        return Fault::transient("the agent is gone");
+    }
+    loop {
+        match frames.message().await {
+            Ok(Some(frame)) => {
+                if events.send(Event::Frame(link, Box::new(frame))).await.is_err() {
+                    return Fault::transient("the agent is gone");
+                }
+            }
+            Ok(None) => return Fault::transient("the node ended the connection"),
+            Err(status) => return fault("the connection broke", &status),
+        }
+    }
+}
+
+/// What a status tells an agent to do.
+fn fault(what: &str, status: &Status) -> Fault {
+    let code = match status.code() {
+        Code::Unauthenticated => CloseCode::Unauthenticated,
+        Code::PermissionDenied => CloseCode::Forbidden,
+        _ => CloseCode::Unspecified,
+    };
+    let hint = match status.code() {
+        Code::Unimplemented => " (is this a node's device port, 7401?)",
+        _ => "",
+    };
+    Fault { code, message: format!("{what}: {}{hint}", describe(status)) }
+}
+
+fn describe(status: &Status) -> String {
+    if status.message().is_empty() { format!("{:?}", status.code()) } else { status.message().to_owned() }
+}
+
+/// The innermost cause, which says "connection refused" where the outermost says "transport error".
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,243 @@
+//! The worker's loop: events in, effects out.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use rollcall_proto::device::{self as wire, AttachResponse};
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+    time::Instant,
+};
+
+use super::{dial, run};
+use crate::{
+    call::Call,
+    core::{CallId, Core, Effect, Fault, Input, LinkId, Moment, Outcome},
+    device::Device,
+    limits,
+    outbox::{Outbox, Outgoing},
+    report::report,
+    state::AgentState,
+};
+
+/// What connections tell the worker.
+#[derive(Debug)]
+pub(super) enum Event {
+    Connected(LinkId),
+    Frame(LinkId, Box<AttachResponse>),
+    Lost(LinkId, Fault),
+}
+
+/// What the owner tells the worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Stop within this time.
+    Stop(Duration),
+}
+
+/// A connection's two ends.
+struct Wire {
+    outgoing: Option<mpsc::Sender<Outgoing>>,
+    reader: AbortHandle,
+}
+
+/// Both ends of a channel whose length the table of calls bounds.
+type Both<T> = (mpsc::UnboundedSender<T>, mpsc::UnboundedReceiver<T>);
+
+/// Owns the core and everything that runs for it.
+pub(crate) struct Worker {
+    core: Core,
+    devices: Vec<Device>,
+    states: Vec<watch::Sender<AgentState>>,
+    agent: String,
+    started: Instant,
+    wires: HashMap<LinkId, Wire>,
+    handlers: HashMap<CallId, AbortHandle>,
+    events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+    finished: Both<(CallId, Outcome)>,
+    written: Both<CallId>,
+    effects: Vec<Effect>,
+    done: bool,
+}
+
+impl Worker {
+    /// A worker for these devices; their states are told to `states`, in the same order.
+    pub(crate) fn new(
+        core: Core,
+        devices: Vec<Device>,
+        states: Vec<watch::Sender<AgentState>>,
+        agent: String,
+    ) -> Self {
+        Self {
+            core,
+            devices,
+            states,
+            agent,
+            started: Instant::now(),
+            wires: HashMap::new(),
+            handlers: HashMap::new(),
+            events: mpsc::channel(limits::INBOX_FRAMES),
+            // Both are unbounded, but never longer than the table of calls, which the capacity bounds.
+            finished: mpsc::unbounded_channel(),
+            written: mpsc::unbounded_channel(),
+            effects: Vec::new(),
+            done: false,
+        }
+    }
+
+    /// Runs until the owner's handle is gone or all devices have stopped.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut inbox = Vec::with_capacity(limits::INBOX_BATCH);
+        let mut owned = true;
+        self.input(Input::Tick);
+        while !self.done {
+            let wake = self.core.wake_at().map(|at| self.started + at);
+            tokio::select! {
+                command = commands.recv(), if owned => match command {
+                    Some(Command::Stop(grace)) => self.input(Input::Stop(grace)),
+                    None => {
+                        owned = false;
+                        self.input(Input::Stop(Duration::ZERO));
+                    }
+                },
+                Some((call, outcome)) = self.finished.1.recv() => self.finished(call, outcome),
+                Some(call) = self.written.1.recv() => self.input(Input::Written(call)),
+                _ = self.events.1.recv_many(&mut inbox, limits::INBOX_BATCH) => {}
+                () = sleep_until(wake) => self.input(Input::Tick),
+            }
+            // A node may reuse a result's place as soon as it has the result, so that what was written comes first.
+            self.drain_reports();
+            for event in inbox.drain(..) {
+                self.event(event);
+            }
+        }
+        self.handlers.values().for_each(AbortHandle::abort);
+    }
+
+    fn drain_reports(&mut self) {
+        while let Ok(call) = self.written.1.try_recv() {
+            self.input(Input::Written(call));
+        }
+        while let Ok((call, outcome)) = self.finished.1.try_recv() {
+            self.finished(call, outcome);
+        }
+    }
+
+    fn finished(&mut self, call: CallId, outcome: Outcome) {
+        self.handlers.remove(&call);
+        self.input(Input::Finished(call, outcome));
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Connected(link) => self.input(Input::Connected(link)),
+            Event::Frame(link, frame) => {
+                if let Some(body) = frame.frame {
+                    self.input(Input::Frame(link, frame.slot, body));
+                }
+            }
+            Event::Lost(link, fault) => {
+                self.wires.remove(&link);
+                self.input(Input::Lost(link, fault));
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        let at = Moment { now: self.started.elapsed(), random: rand::random() };
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.handle(input, at, &mut effects);
+        for effect in effects.drain(..) {
+            self.perform(effect);
+        }
+        self.effects = effects;
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Dial(link, server) => self.dial(link, server),
+            Effect::ChunkBytes(link, bytes) => self.send(link, Outgoing::ChunkBytes(bytes)),
+            Effect::Send(link, frame) => self.send(link, Outgoing::Frame(frame)),
+            Effect::Reply(link, slot, call, result) => self.send(link, Outgoing::Result(slot, call, result)),
+            Effect::End(link) => {
+                if let Some(wire) = self.wires.get_mut(&link) {
+                    wire.outgoing = None;
+                }
+            }
+            Effect::Drop(link) => {
+                if let Some(wire) = self.wires.remove(&link) {
+                    wire.reader.abort();
+                }
+            }
+            Effect::Start(id, device, call, deadline) => self.start(id, device, *call, deadline),
+            Effect::Abort(call) => {
+                if let Some(handler) = self.handlers.get(&call) {
+                    handler.abort();
+                }
+            }
+            Effect::State(device, state) => self.tell(device, state),
+            Effect::Done => self.done = true,
+        }
+    }
+
+    fn dial(&mut self, link: LinkId, server: String) {
+        let (outgoing, incoming) = mpsc::channel(limits::OUTBOX_FRAMES);
+        let outbox = Outbox::new(incoming, self.written.0.clone());
+        let task = tokio::spawn(dial::run(link, server, outbox, self.events.0.clone()));
+        self.wires.insert(link, Wire { outgoing: Some(outgoing), reader: task.abort_handle() });
+        self.send(link, Outgoing::Frame(Box::new(dial::hello(&self.agent))));
+    }
+
+    /// Queues without waiting. A connection that does not take what is sent is cut.
+    fn send(&mut self, link: LinkId, outgoing: Outgoing) {
+        let Some(wire) = self.wires.get_mut(&link) else { return };
+        let Some(sender) = &wire.outgoing else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(outgoing) {
+            tracing::warn!(bound = limits::OUTBOX_FRAMES, "the node does not read: dropping the connection");
+            wire.outgoing = None;
+            wire.reader.abort();
+            let events = self.events.0.clone();
+            tokio::spawn(async move {
+                let fault = Fault::transient("the node did not read what it was sent");
+                let _ = events.send(Event::Lost(link, fault)).await;
+            });
+        }
+    }
+
+    fn start(&mut self, id: CallId, device: usize, call: wire::Call, deadline: Option<Duration>) {
+        let Some(owner) = self.devices.get(device) else { return };
+        // The core has looked the action up in the same device's profile.
+        let Some(handler) = owner.actions.get(&call.action) else { return };
+        let call = Call {
+            action: call.action,
+            payload: call.payload,
+            content_type: call.content_type,
+            metadata: call.metadata,
+            request_id: call.request_id,
+            group: call.group,
+            namespace: Arc::clone(&owner.namespace),
+            device_id: Arc::clone(&owner.id),
+            epoch: call.epoch,
+            idempotent: call.idempotent,
+            deadline: deadline.map(|deadline| self.started + deadline),
+        };
+        let task = run::start(id, Arc::clone(handler), call, self.finished.0.clone());
+        self.handlers.insert(id, task);
+    }
+
+    fn tell(&self, device: usize, state: AgentState) {
+        if let Some(owner) = self.devices.get(device) {
+            report(&owner.namespace, &owner.id, &state);
+        }
+        if let Some(sender) = self.states.get(device) {
+            sender.send_replace(state);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

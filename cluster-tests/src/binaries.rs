@@ -1,0 +1,97 @@
+//! The programs under test, built once per test process.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+/// Where the programs under test are.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// The gateway node.
+    pub rollcall: PathBuf,
+    /// The device agent.
+    pub agent: PathBuf,
+}
+
+/// Builds the programs with the profile of this test, unless that has been done, and prints what was built.
+///
+/// # Errors
+/// They do not compile, or there is no cargo.
+pub async fn binaries() -> anyhow::Result<&'static Binaries> {
+    static BUILT: OnceCell<Binaries> = OnceCell::const_new();
+    BUILT.get_or_try_init(|| async { tokio::task::spawn_blocking(build).await? }).await
+}
+
+fn build() -> anyhow::Result<Binaries> {
+    let place = Place::of_this_test()?;
+    let root = workspace_root()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let output = Command::new(cargo)
+        .current_dir(root)
+        .args(["build", "--message-format=json-render-diagnostics", "--profile", &place.profile])
+        .args(["--package", "rollcall-node", "--package", "rollcall-agent", "--bins"])
+        .arg("--target-dir")
+        .arg(&place.target_dir)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    ensure!(output.status.success(), "the programs under test do not build");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let built = Binaries {
+        rollcall: executable(&messages, "rollcall")?,
+        agent: executable(&messages, "rollcall-agent")?,
+    };
+    eprintln!("testing {} of commit {} ({})", built.rollcall.display(), commit(root), place.profile);
+    Ok(built)
+}
+
+/// Where cargo put this test: `<target dir>/<profile's folder>/deps/<test>`.
+struct Place {
+    target_dir: PathBuf,
+    profile: String,
+}
+
+impl Place {
+    fn of_this_test() -> anyhow::Result<Self> {
+        let test = std::env::current_exe()?;
+        let folder = test.ancestors().nth(2).context("this test was not built by cargo")?;
+        let target_dir = folder.parent().context("this test was not built by cargo")?.to_owned();
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let profile = if name == "debug" { "dev".into() } else { name.into_owned() };
+        Ok(Self { target_dir, profile })
+    }
+}
+
+fn workspace_root() -> anyhow::Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate has left the workspace")
+}
+
+/// The path of a program in cargo's messages.
+fn executable(messages: &str, name: &str) -> anyhow::Result<PathBuf> {
+    let found = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    match found {
+        Some(path) => Ok(path),
+        None => bail!("cargo built no program {name}"),
+    }
+}
+
+/// The commit that is tested, with a `+` for changes that are not committed.
+fn commit(root: &Path) -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").current_dir(root).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(head) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".into() };
+    let changed = git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
+    if changed { format!("{head}+") } else { head }
+}

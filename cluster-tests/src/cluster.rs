@@ -1,0 +1,248 @@
+//! A cluster under test: its nodes, and what must be true of it as a whole.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use anyhow::{Context, ensure};
+use rollcall_proto::api::{NodeRole, NodeState};
+
+use crate::{
+    Addresses, Binaries, ClusterPlan, Node, Scratch, binaries, node::NodePlan, ports::PortBlock, turn::Turn,
+    wait::wait_until,
+};
+
+/// Real nodes on this machine; killed when dropped, their logs and data kept unless [`Cluster::finish`] was reached.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The nodes, in the order of their making.
+    pub nodes: Vec<Arc<Node>>,
+    scratch: Scratch,
+    ports: PortBlock,
+    plan: ClusterPlan,
+    binaries: Binaries,
+    finished: bool,
+    _turn: Option<Turn>,
+}
+
+impl Cluster {
+    /// Starts a cluster with default settings and waits until it is ready.
+    ///
+    /// # Errors
+    /// See [`ClusterPlan::start`].
+    pub async fn start(founders: u16) -> anyhow::Result<Self> {
+        ClusterPlan::of(founders).start().await
+    }
+
+    pub(crate) async fn prepare(plan: ClusterPlan) -> anyhow::Result<Self> {
+        let binaries = binaries().await?.clone();
+        let turn = if plan.beside_another { None } else { Some(Turn::take().await?) };
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            scratch: Scratch::new("cluster")?,
+            ports: PortBlock::claim()?,
+            plan,
+            binaries,
+            finished: false,
+            _turn: turn,
+        };
+        for _ in 0..cluster.plan.founders {
+            cluster.add_node()?;
+        }
+        Ok(cluster)
+    }
+
+    /// Makes one more node, and does not start it. Beyond the founders it only joins.
+    ///
+    /// # Errors
+    /// No port, no disk.
+    pub fn add_node(&mut self) -> anyhow::Result<Arc<Node>> {
+        let number = u16::try_from(self.nodes.len())?;
+        let name = format!("n{}", number + 1);
+        let node = Node::new(
+            NodePlan {
+                name: &name,
+                addresses: Addresses::of_node(&self.ports, number)?,
+                data_dir: self.data_dir(&name)?,
+                flags: self.flags(number)?,
+                logs: self.scratch.folder("logs")?,
+            },
+            &self.binaries,
+        );
+        let node = Arc::new(node);
+        self.nodes.push(node.clone());
+        Ok(node)
+    }
+
+    fn data_dir(&self, name: &str) -> anyhow::Result<std::path::PathBuf> {
+        let planned = self.plan.data_dirs.iter().find(|(node, _)| node == name);
+        match planned {
+            Some((_, folder)) => Ok(folder.clone()),
+            None => self.scratch.folder("data").map(|folder| folder.join(name)),
+        }
+    }
+
+    fn flags(&self, number: u16) -> anyhow::Result<Vec<String>> {
+        let mut flags = vec!["--join".to_owned(), self.founders()?];
+        if number < self.plan.founders {
+            flags.extend(["--bootstrap-expect".to_owned(), self.plan.founders.to_string()]);
+        }
+        flags.extend(self.plan.flags.iter().cloned());
+        Ok(flags)
+    }
+
+    /// The peer addresses of all founders, as `--join` takes them.
+    ///
+    /// # Errors
+    /// No port.
+    pub fn founders(&self) -> anyhow::Result<String> {
+        let addresses = (0..self.plan.founders).map(|number| Addresses::of_node(&self.ports, number));
+        let peers: Vec<_> = addresses
+            .map(|one| one.map(|one| format!("127.0.0.1:{}", one.peer)))
+            .collect::<Result<_, _>>()?;
+        Ok(peers.join(","))
+    }
+
+    /// A node by its name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn node(&self, name: &str) -> anyhow::Result<Arc<Node>> {
+        let found = self.nodes.iter().find(|node| node.name == name);
+        found.cloned().with_context(|| format!("there is no node {name:?}"))
+    }
+
+    /// The nodes whose processes run.
+    pub fn running(&self) -> Vec<Arc<Node>> {
+        self.nodes.iter().filter(|node| node.is_running()).cloned().collect()
+    }
+
+    /// Where devices reach the nodes, all of them.
+    pub fn device_urls(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.device_url()).collect()
+    }
+
+    /// The folder of this cluster.
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// Waits until the running nodes agree on a leader that is one of them, and gives it.
+    ///
+    /// # Errors
+    /// They do not in time.
+    pub async fn leader(&self, patience: Duration) -> anyhow::Result<Arc<Node>> {
+        let name =
+            wait_until("the nodes agree on a leader", patience, async || self.agreed_leader().await).await?;
+        self.node(&name)
+    }
+
+    /// Two running nodes that do not lead, and the one that does.
+    ///
+    /// # Errors
+    /// There is no leader, or there are fewer nodes.
+    pub async fn leader_and_two_others(&self) -> anyhow::Result<(Arc<Node>, Arc<Node>, Arc<Node>)> {
+        let leader = self.leader(crate::HEAL_PATIENCE).await?;
+        let mut others = self.running().into_iter().filter(|node| node.name != leader.name);
+        let (one, two) = (others.next(), others.next());
+        Ok((leader, one.context("no follower runs")?, two.context("only one follower runs")?))
+    }
+
+    async fn agreed_leader(&self) -> anyhow::Result<String> {
+        let mut seen = BTreeSet::new();
+        for node in self.running() {
+            let cluster = node.api()?.cluster().await?;
+            ensure!(cluster.has_quorum, "{} knows of no quorum: {cluster:?}", node.name);
+            seen.insert(cluster.leader);
+        }
+        ensure!(seen.len() == 1, "they name {seen:?}");
+        let leader = seen.pop_first().unwrap_or_default();
+        ensure!(self.node(&leader)?.is_running(), "{leader} does not run");
+        Ok(leader)
+    }
+
+    /// Waits until every running node is ready, they agree on a leader, and each sees exactly the running ones up.
+    ///
+    /// # Errors
+    /// They do not in time; a node has ended.
+    pub async fn settled(&self, patience: Duration) -> anyhow::Result<()> {
+        wait_until("the cluster has settled", patience, async || {
+            self.agreed_leader().await?;
+            for node in self.running() {
+                let (status, body) = node.get("/readyz").await?;
+                ensure!(status == 200, "{} is not ready: {status} {body}", node.name);
+                self.seen_up_from(&node).await?;
+            }
+            Ok(())
+        })
+        .await
+        .map_err(|late| match self.check_health() {
+            Ok(()) => late,
+            Err(sick) => sick.context(late),
+        })
+    }
+
+    async fn seen_up_from(&self, node: &Node) -> anyhow::Result<()> {
+        let nodes = node.api()?.nodes().await?;
+        let up = nodes.iter().filter(|node| node.state() == NodeState::Up).map(|node| node.name.clone());
+        let up: BTreeSet<_> = up.collect();
+        let running: BTreeSet<_> = self.running().iter().map(|node| node.name.clone()).collect();
+        ensure!(up == running, "{} sees {up:?} up while {running:?} run", node.name);
+        let leaders = nodes.iter().filter(|node| node.role() == NodeRole::Leader).count();
+        ensure!(leaders == 1, "{} sees {leaders} leaders", node.name);
+        Ok(())
+    }
+
+    /// Waits until all running nodes have applied what any of them has applied when this is called.
+    ///
+    /// # Errors
+    /// They do not in time.
+    pub async fn caught_up(&self, patience: Duration) -> anyhow::Result<()> {
+        let mut furthest = 0;
+        for node in self.running() {
+            furthest = furthest.max(node.api()?.cluster().await?.applied_index);
+        }
+        wait_until("all nodes have caught up", patience, async || {
+            for node in self.running() {
+                let applied = node.api()?.cluster().await?.applied_index;
+                ensure!(applied >= furthest, "{} has applied {applied} of {furthest}", node.name);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Fails if a node ended by itself, or panicked.
+    ///
+    /// # Errors
+    /// Which one, with the end of its log.
+    pub fn check_health(&self) -> anyhow::Result<()> {
+        self.nodes.iter().try_for_each(|node| node.check_health())
+    }
+
+    /// The test has passed: checks that no node ended by itself or panicked, kills them and removes their data.
+    ///
+    /// # Errors
+    /// A node was not well; its logs and data are kept.
+    pub async fn finish(mut self) -> anyhow::Result<()> {
+        self.check_health()?;
+        for node in &self.nodes {
+            if node.is_running() {
+                node.kill9()?;
+            }
+        }
+        self.finished = true;
+        self.scratch.discard()
+    }
+
+    /// The cluster lives in a static: its data goes when the process ends, unless a test that shares it fails.
+    pub(crate) fn discard_at_exit(&self) {
+        self.scratch.discard_at_exit();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.scratch.keep();
+        }
+    }
+}

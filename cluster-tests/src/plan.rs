@@ -1,0 +1,60 @@
+//! What a cluster is to be like, before it starts.
+
+use crate::Cluster;
+
+/// The plan of a cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterPlan {
+    pub(crate) founders: u16,
+    pub(crate) flags: Vec<String>,
+    pub(crate) beside_another: bool,
+    pub(crate) data_dirs: Vec<(String, std::path::PathBuf)>,
+}
+
+impl ClusterPlan {
+    /// A cluster of so many founders, `n1` and up.
+    pub fn of(founders: u16) -> Self {
+        Self { founders, flags: Vec::new(), beside_another: false, data_dirs: Vec::new() }
+    }
+
+    /// Passes `--name value` to every node.
+    #[must_use]
+    pub fn flag(mut self, name: &str, value: &str) -> Self {
+        self.flags.extend([format!("--{name}"), value.to_owned()]);
+        self
+    }
+
+    /// Puts a node's data into this folder.
+    #[must_use]
+    pub fn data_dir(mut self, node: &str, folder: &std::path::Path) -> Self {
+        self.data_dirs.push((node.to_owned(), folder.to_owned()));
+        self
+    }
+
+    /// The test runs another cluster already, and this one is to take no turn of its own: waiting for a second turn
+    /// while holding one could wait for ever.
+    #[must_use]
+    pub fn beside_another(mut self) -> Self {
+        self.beside_another = true;
+        self
+    }
+
+    /// Makes the folders and ports, and starts nothing.
+    ///
+    /// # Errors
+    /// The programs do not build; no turn, no port, no disk.
+    pub async fn prepare(self) -> anyhow::Result<Cluster> {
+        Cluster::prepare(self).await
+    }
+
+    /// Starts all founders and waits until they are ready.
+    ///
+    /// # Errors
+    /// As [`ClusterPlan::prepare`]; they do not become ready.
+    pub async fn start(self) -> anyhow::Result<Cluster> {
+        let cluster = self.prepare().await?;
+        cluster.nodes.iter().try_for_each(|node| node.start())?;
+        cluster.settled(crate::FORM_PATIENCE).await?;
+        Ok(cluster)
+    }
+}

@@ -1,0 +1,248 @@
+//! The batcher's decisions, pure: what goes into a batch, when it is proposed again, and who is told what.
+//!
+//! A batch is proposed until this node has *applied* it: the leader's answer decides nothing, so a lost answer, a change
+//! of leader and a delayed duplicate all end the same way. The number makes a repeat harmless.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use crate::{
+    clock::Moment,
+    handle::{ChangeError, Opened},
+    limits::{BATCH_BYTES, BATCH_CHANGES, BATCH_RETRY, BATCH_RETRY_AFTER},
+    model::{
+        command::{Batch, ChangeKind, Command, SessionChange},
+        event::BatchOutcome,
+        ids::{BatchNumber, Epoch, Incarnation, LogIndex, NodeId},
+        rejection::ChangeRejection,
+    },
+};
+
+/// Names who waits for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Completion {
+    /// It took effect. For an open, the epoch is the new session's; else the one that the change named.
+    Done(Opened),
+    /// It did not, or it is not known whether it did.
+    Failed(ChangeError),
+}
+
+/// What the worker is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Propose this batch to the leader, then report with [`Batcher::proposal_ended`].
+    Propose(Arc<Command>),
+    /// Tell who waits.
+    Complete(Ticket, Completion),
+}
+
+/// The batcher's state.
+#[derive(Debug)]
+pub struct Batcher {
+    node: NodeId,
+    incarnation: Option<Incarnation>,
+    last_number: BatchNumber,
+    queue: VecDeque<Waiting>,
+    in_flight: Option<InFlight>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    change: SessionChange,
+    ticket: Option<Ticket>,
+    deadline: Moment,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    number: BatchNumber,
+    command: Arc<Command>,
+    changes: Vec<Waiting>,
+    proposal: Proposal,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Proposal {
+    /// A proposal is on its way.
+    Running,
+    /// The leader says it is committed; this node has yet to apply it.
+    Committed { ask_again: Moment },
+    /// It failed, or nothing is known.
+    Failed { propose_again: Moment },
+}
+
+impl Batcher {
+    /// A batcher that waits for its node's registration.
+    pub fn new(node: NodeId) -> Self {
+        Self { node, incarnation: None, last_number: BatchNumber(0), queue: VecDeque::new(), in_flight: None }
+    }
+
+    /// Changes that wait or are in flight.
+    pub fn pending(&self) -> usize {
+        self.queue.len() + self.in_flight.as_ref().map_or(0, |batch| batch.changes.len())
+    }
+
+    /// Takes a change. Without a ticket nobody waits for it, and it has no deadline.
+    pub fn submit(&mut self, change: SessionChange, ticket: Option<Ticket>, deadline: Moment) {
+        self.queue.push_back(Waiting { change, ticket, deadline });
+    }
+
+    /// The node is registered as `incarnation`: batches count from 1 again.
+    pub fn registered(&mut self, incarnation: Incarnation, effects: &mut Vec<Effect>) {
+        if self.incarnation == Some(incarnation) {
+            return;
+        }
+        // What this node has not applied before it applied its own new start is refused whole from now on.
+        self.fail_in_flight(effects);
+        self.incarnation = Some(incarnation);
+        self.last_number = BatchNumber(0);
+    }
+
+    /// The incarnation is over; its sessions are void, so nothing that waits makes sense any more.
+    pub fn lapsed(&mut self, effects: &mut Vec<Effect>) {
+        self.incarnation = None;
+        self.fail_in_flight(effects);
+        let waiting = self.queue.drain(..).filter_map(|waiting| waiting.ticket);
+        effects.extend(waiting.map(|ticket| fail(ticket, ChangeError::Lapsed)));
+    }
+
+    /// A proposal has ended. `committed` is only a hint: the batch is complete when this node has applied it.
+    pub fn proposal_ended(&mut self, number: BatchNumber, committed: bool, now: Moment) {
+        if let Some(batch) = self.in_flight.as_mut().filter(|batch| batch.number == number) {
+            let again = now + BATCH_RETRY;
+            batch.proposal = if committed {
+                Proposal::Committed { ask_again: again + BATCH_RETRY * 10 }
+            } else {
+                Proposal::Failed { propose_again: again }
+            };
+        }
+    }
+
+    /// This node has applied a batch of `node`; `epoch_of` gives the epoch of a position in it.
+    pub fn applied(
+        &mut self,
+        outcome: &BatchOutcome,
+        epoch_of: impl Fn(LogIndex, u32) -> Epoch,
+        effects: &mut Vec<Effect>,
+    ) {
+        let ours = outcome.node == self.node && Some(outcome.incarnation) == self.incarnation;
+        let Some(batch) = self.in_flight.take_if(|batch| ours && batch.number == outcome.number) else {
+            return;
+        };
+        let mut refused = outcome.refused.iter().peekable();
+        for (position, waiting) in (0..).zip(batch.changes) {
+            let rejection = refused.next_if(|(at, _)| *at == position).map(|(_, rejection)| *rejection);
+            self.complete(waiting, outcome.index, epoch_of(outcome.index, position), rejection, effects);
+        }
+    }
+
+    /// Passes time: gives up on what waited too long, and proposes what is due.
+    pub fn poll(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.expire(now, effects);
+        let Some(incarnation) = self.incarnation else {
+            return;
+        };
+        if self.in_flight.is_none() && !self.queue.is_empty() {
+            self.in_flight = Some(self.gather(incarnation));
+        }
+        if let Some(batch) = &mut self.in_flight {
+            let due = match batch.proposal {
+                Proposal::Running => false,
+                Proposal::Committed { ask_again: at } | Proposal::Failed { propose_again: at } => at <= now,
+            };
+            if due {
+                batch.proposal = Proposal::Running;
+                effects.push(Effect::Propose(Arc::clone(&batch.command)));
+            }
+        }
+    }
+
+    /// How soon [`Self::poll`] has something to do, if nothing else happens; `None`: it has not.
+    pub fn next_poll(&self, now: Moment) -> Option<Duration> {
+        let retry = self.in_flight.as_ref().and_then(|batch| match batch.proposal {
+            Proposal::Running => None,
+            Proposal::Committed { ask_again: at } | Proposal::Failed { propose_again: at } => Some(at),
+        });
+        let expiry =
+            self.queue.iter().filter(|waiting| waiting.ticket.is_some()).map(|waiting| waiting.deadline);
+        let in_flight = self.in_flight.iter().flat_map(|batch| &batch.changes);
+        let abandoned = in_flight.filter(|waiting| waiting.ticket.is_some()).map(|waiting| waiting.deadline);
+        retry.into_iter().chain(expiry.min()).chain(abandoned.min()).min().map(|at| at.since(now))
+    }
+
+    fn gather(&mut self, incarnation: Incarnation) -> InFlight {
+        let mut changes = Vec::new();
+        let mut bytes = 0;
+        while let Some(waiting) = self.queue.front() {
+            bytes += waiting.change.encoded_bytes();
+            if changes.len() == BATCH_CHANGES || (bytes > BATCH_BYTES && !changes.is_empty()) {
+                break;
+            }
+            changes.extend(self.queue.pop_front());
+        }
+        let number = BatchNumber(self.last_number.0 + 1);
+        self.last_number = number;
+        let command = Arc::new(Command::Batch(Batch {
+            node: self.node,
+            incarnation,
+            number,
+            changes: changes.iter().map(|waiting: &Waiting| waiting.change.clone()).collect(),
+        }));
+        InFlight { number, command, changes, proposal: Proposal::Failed { propose_again: Moment::default() } }
+    }
+
+    /// Tells those whose patience ended. The change itself stays: it may be committed already.
+    fn expire(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.queue.retain(|waiting| match waiting.ticket {
+            Some(ticket) if waiting.deadline <= now => {
+                effects.push(fail(ticket, ChangeError::NoLeader { retry_after: BATCH_RETRY_AFTER }));
+                false
+            }
+            _ => true,
+        });
+        for waiting in self.in_flight.iter_mut().flat_map(|batch| &mut batch.changes) {
+            if let Some(ticket) = waiting.ticket.take_if(|_| waiting.deadline <= now) {
+                effects.push(fail(ticket, ChangeError::NoLeader { retry_after: BATCH_RETRY_AFTER }));
+            }
+        }
+    }
+
+    fn complete(
+        &mut self,
+        waiting: Waiting,
+        index: LogIndex,
+        opened: Epoch,
+        rejection: Option<ChangeRejection>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let epoch = match waiting.change.kind {
+            ChangeKind::Open(_) => opened,
+            ChangeKind::Close(epoch) | ChangeKind::Update(epoch, _) => epoch,
+        };
+        match (waiting.ticket, rejection) {
+            (Some(ticket), None) => {
+                effects.push(Effect::Complete(ticket, Completion::Done(Opened { epoch, index })));
+            }
+            (Some(ticket), Some(rejection)) => effects.push(fail(ticket, rejection.into())),
+            // Nobody waits for this session any more: it must not stay.
+            (None, None) if matches!(waiting.change.kind, ChangeKind::Open(_)) => {
+                let close = SessionChange { device: waiting.change.device, kind: ChangeKind::Close(epoch) };
+                self.submit(close, None, Moment::default());
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn fail_in_flight(&mut self, effects: &mut Vec<Effect>) {
+        let changes = self.in_flight.take().map(|batch| batch.changes).unwrap_or_default();
+        let tickets = changes.into_iter().filter_map(|waiting| waiting.ticket);
+        effects.extend(tickets.map(|ticket| fail(ticket, ChangeError::Lapsed)));
+    }
+}
+
+fn fail(ticket: Ticket, error: ChangeError) -> Effect {
+    Effect::Complete(ticket, Completion::Failed(error))
+}

@@ -1,0 +1,89 @@
+//! What this node's own registration and batches learn from the log.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::{
+    batcher::{BatcherHandle, LogNews},
+    handle::ApplyObserver,
+    leases::holder::HeldLease,
+    model::{
+        event::{BatchOutcome, Event},
+        ids::{BootCounter, Incarnation, LogIndex, NodeId},
+    },
+    routes::Routes,
+};
+
+/// Follows the log for one node's own sake.
+pub(crate) struct LocalObserver {
+    pub(crate) node: NodeId,
+    /// Of this start: a registration of an earlier one, seen again while the log is replayed, is not this process's.
+    pub(crate) boot: BootCounter,
+    pub(crate) routes: Routes,
+    pub(crate) lease: Arc<HeldLease>,
+    pub(crate) batcher: BatcherHandle,
+    /// Wakes the presence worker after a change of the registration.
+    pub(crate) changed: Arc<Notify>,
+}
+
+impl LocalObserver {
+    fn registered(&self, incarnation: Incarnation) {
+        self.lease.registered(incarnation);
+        self.batcher.news(LogNews::Registered(incarnation));
+        self.changed.notify_one();
+    }
+
+    fn lapsed(&self) {
+        self.lease.lapsed();
+        self.batcher.news(LogNews::Lapsed);
+        self.changed.notify_one();
+    }
+
+    fn applied_batch(&self, outcome: &BatchOutcome) {
+        self.batcher.news(LogNews::Applied(outcome.clone()));
+    }
+
+    /// This process's incarnation, as the rows have it.
+    fn current(&self) -> Option<Incarnation> {
+        let view = self.routes.node(self.node)?;
+        (view.up && view.boot == self.boot).then_some(view.incarnation)
+    }
+}
+
+impl ApplyObserver for LocalObserver {
+    fn applied(&self, _index: LogIndex, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::NodeUp { node, incarnation } if *node == self.node => {
+                    if self.current() == Some(*incarnation) {
+                        self.registered(*incarnation);
+                    }
+                }
+                Event::NodeDown { node, incarnation } if *node == self.node => {
+                    if self.lease.incarnation() == *incarnation {
+                        self.lapsed();
+                    }
+                }
+                Event::BatchApplied(outcome) if outcome.node == self.node => self.applied_batch(outcome),
+                Event::Opened { .. }
+                | Event::Closed { .. }
+                | Event::Updated { .. }
+                | Event::NodeUp { .. }
+                | Event::NodeDown { .. }
+                | Event::NodeAdmitted { .. }
+                | Event::BatchApplied(_) => {}
+            }
+        }
+    }
+
+    fn snapshot_installed(&self, _index: LogIndex) {
+        let held = self.lease.incarnation();
+        match self.current() {
+            Some(incarnation) if incarnation != held => self.registered(incarnation),
+            Some(_) => {}
+            None if held != Incarnation(0) => self.lapsed(),
+            None => {}
+        }
+    }
+}

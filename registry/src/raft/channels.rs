@@ -1,0 +1,70 @@
+//! Connections to peers, by node and purpose: consensus shares none with anything else.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{
+    limits::{PEER_CONNECT_TIMEOUT, PEER_KEEPALIVE, PEER_KEEPALIVE_TIMEOUT, PEER_WINDOW_BYTES},
+    model::ids::NodeId,
+};
+
+/// What a connection is for. One of each kind per peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Purpose {
+    /// Votes and heartbeats: never behind anything large.
+    Heartbeat,
+    /// Log replication.
+    Append,
+    /// Snapshots.
+    Snapshot,
+    /// What this node asks of the leader.
+    Leader,
+}
+
+/// Connections that are open or will be at first use; they reconnect by themselves, resolving the name at each dial.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Channels {
+    open: Arc<Mutex<HashMap<(NodeId, Purpose), Dialled>>>,
+}
+
+/// An address, and the connection to it.
+type Dialled = (String, Channel);
+
+impl Channels {
+    /// Closes all connections that nobody uses any more.
+    pub(super) fn clear(&self) {
+        self.open.lock().clear();
+    }
+
+    /// The connection to `node` at `address` for `purpose`; a new one if the address has changed.
+    pub(super) fn get(
+        &self,
+        node: NodeId,
+        address: &str,
+        purpose: Purpose,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let mut open = self.open.lock();
+        if let Some((known, channel)) = open.get(&(node, purpose))
+            && known == address
+        {
+            return Ok(channel.clone());
+        }
+        let channel = endpoint(address)?.connect_lazy();
+        open.insert((node, purpose), (address.to_owned(), channel.clone()));
+        Ok(channel)
+    }
+}
+
+/// How peers are dialled.
+pub(super) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))?
+        .connect_timeout(PEER_CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(PEER_KEEPALIVE)
+        .keep_alive_timeout(PEER_KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(PEER_WINDOW_BYTES)
+        .initial_connection_window_size(PEER_WINDOW_BYTES))
+}

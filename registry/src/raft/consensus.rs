@@ -1,0 +1,243 @@
+//! This node's Raft, as the rest of the registry uses it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use openraft::{
+    ChangeMembers, Config, Instant, Raft, ReadPolicy, SnapshotPolicy,
+    errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError},
+};
+
+use super::{
+    identity::Seat,
+    network::NetworkFactory,
+    state_machine::StateMachine,
+    type_config::{Member, TypeConfig},
+};
+use crate::{
+    limits::{
+        RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, SNAPSHOT_DEADLINE, SNAPSHOT_EVERY_ENTRIES,
+        SNAPSHOT_KEEP_ENTRIES,
+    },
+    membership::promotion::{self, Learner},
+    model::{
+        command::Command,
+        ids::{LogIndex, NodeId},
+        response::Response,
+    },
+};
+
+/// What openraft tells about itself.
+pub(crate) type Metrics = openraft::RaftMetrics<TypeConfig>;
+
+/// Why this node could not do what only a leader can.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LeaderError {
+    /// Another node leads, if any is known to.
+    #[error("this node does not lead")]
+    NotLeader(Option<NodeId>),
+    /// It may have happened, or may still.
+    #[error("the outcome is not known: {0}")]
+    Unknown(String),
+    /// Consensus has stopped for good.
+    #[error("consensus has stopped: {0}")]
+    Stopped(String),
+}
+
+/// This node's Raft.
+#[derive(Clone)]
+pub(crate) struct Consensus {
+    pub(super) raft: Raft<TypeConfig, StateMachine>,
+    seat: Seat,
+}
+
+impl Consensus {
+    /// Starts Raft on what the folder holds.
+    pub(super) async fn start<L>(
+        network: NetworkFactory,
+        log: L,
+        machine: StateMachine,
+    ) -> Result<Self, LeaderError>
+    where
+        L: openraft::storage::RaftLogStorage<TypeConfig>,
+    {
+        let seat = network.seat;
+        let config = config().map_err(|error| LeaderError::Stopped(error.to_string()))?;
+        let raft = Raft::new(seat.node.0, Arc::new(config), network, log, machine)
+            .await
+            .map_err(|fatal| LeaderError::Stopped(fatal.to_string()))?;
+        Ok(Self { raft, seat })
+    }
+
+    /// This node's place.
+    pub(crate) fn seat(&self) -> Seat {
+        self.seat
+    }
+
+    /// What openraft tells about itself, now.
+    pub(crate) fn metrics(&self) -> Metrics {
+        use openraft::async_runtime::watch::WatchReceiver;
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// The leader, as far as this node knows.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        self.metrics().current_leader.map(NodeId)
+    }
+
+    /// Where a member was reached when it joined.
+    pub(super) fn address_of(&self, node: NodeId) -> Option<String> {
+        let metrics = self.metrics();
+        let member = metrics.membership_config.nodes().find(|(id, _)| **id == node.0);
+        member.map(|(_, member)| member.peer_addr.clone())
+    }
+
+    /// Whether this node leads and heard from a quorum within the shortest election time-out.
+    pub(crate) fn leads_with_quorum(&self) -> bool {
+        let metrics = self.metrics();
+        metrics.current_leader == Some(self.seat.node.0)
+            && metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < RAFT_ELECTION_MIN)
+    }
+
+    /// Founds the cluster with these voters, all at once. A second time does nothing.
+    pub(super) async fn initialize(&self, members: BTreeMap<u64, Member>) -> Result<(), LeaderError> {
+        match self.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(LeaderError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Whether this Raft has a log at all.
+    pub(super) async fn is_initialized(&self) -> bool {
+        self.raft.is_initialized().await.unwrap_or(false)
+    }
+
+    /// Commits and applies a command here, if this node leads.
+    pub(crate) async fn write(&self, command: Arc<Command>) -> Result<(LogIndex, Response), LeaderError> {
+        match self.raft.client_write(command).await {
+            Ok(written) => Ok((LogIndex(written.log_id.index), written.data)),
+            Err(error) => Err(self.write_error(error)),
+        }
+    }
+
+    fn write_error(&self, error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> LeaderError {
+        match error {
+            RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+                // A fresh leader refuses until its first quorum ack: it still is the one to ask.
+                let leader = forward.leader_id.map(NodeId).or_else(|| self.leader());
+                LeaderError::NotLeader(leader)
+            }
+            RaftError::APIError(other) => LeaderError::Unknown(other.to_string()),
+            RaftError::Fatal(fatal) => LeaderError::Stopped(fatal.to_string()),
+        }
+    }
+
+    /// An index, confirmed by a quorum, at which a read is linearizable.
+    pub(crate) async fn read_index(&self) -> Result<LogIndex, LeaderError> {
+        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => Ok(LogIndex(linearizer.read_log_id().index())),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(LeaderError::NotLeader(forward.leader_id.map(NodeId)))
+            }
+            Err(RaftError::APIError(error)) => Err(LeaderError::Unknown(error.to_string())),
+            Err(RaftError::Fatal(fatal)) => Err(LeaderError::Stopped(fatal.to_string())),
+        }
+    }
+
+    /// Adds a learner; it catches up on its own. A second time does nothing.
+    pub(super) async fn add_learner(&self, node: NodeId, member: Member) -> Result<(), LeaderError> {
+        if self.metrics().membership_config.nodes().any(|(id, known)| *id == node.0 && *known == member) {
+            return Ok(());
+        }
+        match self.raft.add_learner(node.0, member, false).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.write_error(error)),
+        }
+    }
+
+    /// Promotes one learner if voters are missing and one is caught up; run by the leader, again and again.
+    pub(crate) async fn promote(&self) -> Result<Option<NodeId>, LeaderError> {
+        let metrics = self.metrics();
+        let Some(replication) = metrics.replication.as_ref().filter(|_| self.leads_with_quorum()) else {
+            return Ok(None);
+        };
+        let membership = metrics.membership_config.membership();
+        if membership.get_joint_config().len() != 1 {
+            return Ok(None);
+        }
+        let matched = |id| replication.get(&id).and_then(|at| at.as_ref()).map(|log_id| log_id.index);
+        let learners: Vec<_> =
+            membership.learner_ids().map(|id| Learner { id, matched: matched(id) }).collect();
+        let voters = membership.voter_ids().count();
+        let Some(id) = promotion::next_voter(voters, &learners, metrics.last_log_index.unwrap_or(0)) else {
+            return Ok(None);
+        };
+        let change = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
+        match self.raft.change_membership(change, true).await {
+            Ok(_) => Ok(Some(NodeId(id))),
+            Err(error) => Err(self.write_error(error)),
+        }
+    }
+
+    /// Hands leadership to another voter, if this node leads and there is one.
+    pub(crate) async fn hand_over(&self) {
+        let metrics = self.metrics();
+        let (Some(replication), true) =
+            (metrics.replication, metrics.current_leader == Some(self.seat.node.0))
+        else {
+            return;
+        };
+        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+        let best = replication
+            .into_iter()
+            .filter(|(id, _)| voters.contains(id) && *id != self.seat.node.0)
+            .max_by_key(|(_, matched)| matched.as_ref().map(|log_id| log_id.index));
+        if let Some((id, _)) = best
+            && let Err(error) = self.raft.trigger().transfer_leader(id).await
+        {
+            tracing::debug!(%error, to = id, "leadership was not handed over");
+        }
+    }
+
+    /// Resolves when Raft has ended, with the reason.
+    pub(crate) async fn ended(&self) -> String {
+        use openraft::async_runtime::watch::WatchReceiver;
+        let mut metrics = self.raft.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "it is gone".to_owned();
+            }
+        }
+    }
+
+    /// Stops Raft.
+    pub(crate) async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "consensus did not stop cleanly");
+        }
+    }
+}
+
+fn config() -> Result<Config, openraft::ConfigError> {
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Config {
+        cluster_name: "rollcall".to_owned(),
+        heartbeat_interval: millis(RAFT_HEARTBEAT),
+        election_timeout_min: millis(RAFT_ELECTION_MIN),
+        election_timeout_max: millis(RAFT_ELECTION_MAX),
+        enable_pre_vote: Some(true),
+        install_snapshot_timeout: millis(SNAPSHOT_DEADLINE),
+        max_payload_entries: 1_024,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY_ENTRIES),
+        max_in_snapshot_log_to_keep: SNAPSHOT_KEEP_ENTRIES,
+        replication_lag_threshold: SNAPSHOT_EVERY_ENTRIES + SNAPSHOT_KEEP_ENTRIES,
+        purge_batch_size: 1_024,
+        ..Config::default()
+    }
+    .validate()
+}

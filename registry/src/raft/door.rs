@@ -1,0 +1,73 @@
+//! What the peer services share: this node's Raft once it has a place in a cluster, and its folder before that.
+
+use std::sync::Arc;
+
+use tonic::Status;
+
+use super::{Snapshots, consensus::Consensus, leader::Leader, seat};
+use crate::{
+    membership::{folder::Founding, founding::Description},
+    registry::Inner,
+};
+
+/// Shared by the peer services: cheap, cloneable.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) inner: Arc<Inner>,
+}
+
+impl Door {
+    /// This node's Raft.
+    #[allow(clippy::result_large_err)]
+    pub(super) fn consensus(&self) -> Result<Consensus, Status> {
+        Ok(self.leader()?.consensus)
+    }
+
+    /// The way to the leader.
+    #[allow(clippy::result_large_err)]
+    pub(super) fn leader(&self) -> Result<Leader, Status> {
+        let seated = self.inner.seated.get().map(|seated| seated.leader.clone());
+        seated.ok_or_else(|| Status::unavailable("this node belongs to no cluster yet"))
+    }
+
+    /// Where received snapshots go.
+    pub(super) fn snapshots(&self) -> Snapshots {
+        self.inner.snapshots.clone()
+    }
+
+    /// What this node says of itself.
+    pub(super) fn describe(&self) -> Description {
+        let folder = &self.inner.folder;
+        let founded = self.inner.routes.cluster_id();
+        let seat = folder.seat().filter(|seat| founded == Some(seat.cluster));
+        Description {
+            name: folder.name().to_owned(),
+            storage: folder.storage(),
+            addresses: self.inner.config.advertise.clone(),
+            member_of: seat.map(|seat| (seat.cluster, seat.node)),
+            consented_to: folder.founding().map(|founding| founding.candidate),
+        }
+    }
+
+    /// Consents to a founding, or says why not.
+    pub(super) async fn consent(&self, founding: &Founding) -> Result<(), String> {
+        let me = self.inner.folder.name();
+        let expected = self.inner.config.bootstrap_expect;
+        if expected == 0 {
+            return Err(format!("{me} does not take part in foundings (bootstrap_expect = 0)"));
+        }
+        if founding.cluster.members.len() != expected {
+            let offered = founding.cluster.members.len();
+            return Err(format!("{me} expects {expected} founding nodes, the proposal has {offered}"));
+        }
+        let mine = founding.cluster.members.iter().find(|member| member.name == me);
+        if mine.is_none_or(|member| member.storage != self.inner.folder.storage()) {
+            return Err(format!("the proposal does not name {me} with its data folder"));
+        }
+        match self.inner.folder.consent(founding) {
+            Ok(true) => seat::take(&self.inner).await.map(drop).map_err(|error| error.to_string()),
+            Ok(false) => Err(format!("{me} belongs to a cluster or has consented to another founding")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}

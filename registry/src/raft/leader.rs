@@ -1,0 +1,159 @@
+//! What a node asks of the leader, wherever it is: here, or over one connection of its own.
+
+use std::sync::Arc;
+
+use rollcall_proto::peer::{
+    self, beat_response, membership_service_client::MembershipServiceClient, propose_response,
+    read_index_response,
+};
+use tonic::{Request, Status, transport::Channel};
+
+use super::{
+    channels::{Channels, Purpose},
+    consensus::{Consensus, LeaderError},
+};
+use crate::{
+    codec,
+    leases::{keeper::KeeperHandle, table::Beat},
+    limits::{LEADER_TIMEOUT, PEER_MESSAGE_BYTES},
+    model::{
+        command::Command,
+        ids::{Incarnation, LogIndex, NodeId},
+        response::Response,
+    },
+    routes::Routes,
+};
+
+/// The way to the leader: cheap, cloneable.
+#[derive(Clone)]
+pub(crate) struct Leader {
+    pub(super) consensus: Consensus,
+    pub(super) channels: Channels,
+    pub(super) routes: Routes,
+    pub(super) keeper: KeeperHandle,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Proposed {
+    /// Committed, and applied at the leader.
+    Committed(LogIndex),
+    /// Committed, and refused; for people.
+    Rejected(String),
+}
+
+impl Leader {
+    /// Commits a command. Commands are made to be repeated, so an unknown outcome is simply tried again by the caller.
+    pub(crate) async fn propose(&self, command: &Arc<Command>) -> Result<Proposed, LeaderError> {
+        let proposal = async {
+            match self.here()? {
+                Ok(()) => {
+                    let (index, response) = self.consensus.write(Arc::clone(command)).await?;
+                    Ok(match response {
+                        Response::Rejected(rejection) => Proposed::Rejected(rejection.to_string()),
+                        _ => Proposed::Committed(index),
+                    })
+                }
+                Err(leader) => self.propose_at(leader, command).await,
+            }
+        };
+        in_time(proposal).await
+    }
+
+    /// Renews this node's lease; `None`: the leader may not grant one now.
+    pub(crate) async fn beat(&self, incarnation: Incarnation) -> Result<Option<Beat>, LeaderError> {
+        let node = self.consensus.seat().node;
+        let beat = async {
+            match self.here()? {
+                Ok(()) => Ok(self.keeper.beat(node, incarnation).await),
+                Err(leader) => self.beat_at(leader, node, incarnation).await,
+            }
+        };
+        in_time(beat).await
+    }
+
+    /// The leader's committed index, confirmed by a quorum.
+    pub(crate) async fn read_index(&self) -> Result<LogIndex, LeaderError> {
+        let read = async {
+            match self.here()? {
+                Ok(()) => self.consensus.read_index().await,
+                Err(leader) => self.read_index_at(leader).await,
+            }
+        };
+        in_time(read).await
+    }
+
+    /// Whether the leader is here, or who it is.
+    fn here(&self) -> Result<Result<(), NodeId>, LeaderError> {
+        let leader = self.consensus.leader().ok_or(LeaderError::NotLeader(None))?;
+        Ok(if leader == self.consensus.seat().node { Ok(()) } else { Err(leader) })
+    }
+
+    async fn propose_at(&self, leader: NodeId, command: &Command) -> Result<Proposed, LeaderError> {
+        let request = peer::ProposeRequest { command: Some(codec::command_to_proto(command)) };
+        let response = self.client(leader)?.propose(self.request(leader, request)).await.map_err(unknown)?;
+        match response.into_inner().result {
+            Some(propose_response::Result::Index(index)) => Ok(Proposed::Committed(LogIndex(index))),
+            Some(propose_response::Result::Rejected(reason)) => Ok(Proposed::Rejected(reason)),
+            Some(propose_response::Result::LeaderId(other)) => Err(not_leader(other)),
+            None => Err(LeaderError::Unknown("an empty answer".to_owned())),
+        }
+    }
+
+    async fn beat_at(
+        &self,
+        leader: NodeId,
+        node: NodeId,
+        incarnation: Incarnation,
+    ) -> Result<Option<Beat>, LeaderError> {
+        let request = peer::BeatRequest { node_id: node.0, incarnation: incarnation.0 };
+        let response = self.client(leader)?.beat(self.request(leader, request)).await.map_err(unknown)?;
+        Ok(match response.into_inner().result {
+            Some(beat_response::Result::Granted(ttl)) => ttl.try_into().ok().map(Beat::Granted),
+            Some(beat_response::Result::Lapsed(_)) => Some(Beat::Lapsed),
+            Some(beat_response::Result::LeaderId(other)) if other != leader.0 => {
+                return Err(not_leader(other));
+            }
+            Some(beat_response::Result::LeaderId(_)) | None => None,
+        })
+    }
+
+    async fn read_index_at(&self, leader: NodeId) -> Result<LogIndex, LeaderError> {
+        let request = self.request(leader, peer::ReadIndexRequest {});
+        let response = self.client(leader)?.read_index(request).await.map_err(unknown)?;
+        match response.into_inner().result {
+            Some(read_index_response::Result::Index(index)) => Ok(LogIndex(index)),
+            Some(read_index_response::Result::LeaderId(other)) => Err(not_leader(other)),
+            None => Err(LeaderError::Unknown("an empty answer".to_owned())),
+        }
+    }
+
+    fn client(&self, leader: NodeId) -> Result<MembershipServiceClient<Channel>, LeaderError> {
+        let known = self.routes.node(leader).map(|node| node.addresses.peer.clone());
+        let address =
+            known.filter(|address| !address.is_empty()).or_else(|| self.consensus.address_of(leader));
+        let address = address.ok_or(LeaderError::NotLeader(None))?;
+        let channel = self.channels.get(leader, &address, Purpose::Leader);
+        let channel = channel.map_err(|error| LeaderError::Unknown(error.to_string()))?;
+        Ok(MembershipServiceClient::new(channel).max_encoding_message_size(PEER_MESSAGE_BYTES))
+    }
+
+    fn request<T>(&self, leader: NodeId, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        self.consensus.seat().sign(leader, request.metadata_mut());
+        request
+    }
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, LeaderError>>) -> Result<T, LeaderError> {
+    let late = || LeaderError::Unknown("no answer in time".to_owned());
+    tokio::time::timeout(LEADER_TIMEOUT, call).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn not_leader(leader: u64) -> LeaderError {
+    LeaderError::NotLeader((leader != 0).then_some(NodeId(leader)))
+}
+
+fn unknown(status: Status) -> LeaderError {
+    LeaderError::Unknown(status.message().to_owned())
+}

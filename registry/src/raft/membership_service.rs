@@ -1,0 +1,178 @@
+//! The server's side of finding each other: describe, consent, join, and what nodes ask of the leader.
+
+use std::sync::Arc;
+
+use rollcall_proto::peer::{
+    self, beat_response, join_response, membership_service_server::MembershipService, propose_response,
+    read_index_response,
+};
+use tonic::{Request, Response, Status};
+
+use super::{
+    consensus::{Consensus, LeaderError},
+    door::Door,
+    leader::Leader,
+    type_config::Member,
+};
+use crate::{
+    codec,
+    leases::table::Beat,
+    membership::folder::founding_from_proto,
+    model::{
+        command::{AdmitNode, Command},
+        ids::{Incarnation, NodeId, StorageId},
+        response::Response as Applied,
+    },
+};
+
+/// Serves `rollcall.peer.v1.MembershipService`.
+pub(super) struct MembershipServer {
+    pub(super) door: Door,
+}
+
+impl MembershipServer {
+    /// The way to the leader, for a request that is meant for this node.
+    #[allow(clippy::result_large_err)]
+    fn admit<T>(&self, request: &Request<T>) -> Result<Leader, Status> {
+        let leader = self.door.leader()?;
+        leader.consensus.seat().verify(request.metadata())?;
+        Ok(leader)
+    }
+}
+
+#[tonic::async_trait]
+impl MembershipService for MembershipServer {
+    async fn describe(
+        &self,
+        _request: Request<peer::DescribeRequest>,
+    ) -> Result<Response<peer::DescribeResponse>, Status> {
+        let me = self.door.describe();
+        let (cluster_id, node_id) = match me.member_of {
+            Some((cluster, node)) => (cluster.to_bytes().to_vec(), node.0),
+            None => (Vec::new(), 0),
+        };
+        Ok(Response::new(peer::DescribeResponse {
+            name: me.name,
+            storage_id: me.storage.to_bytes().to_vec().into(),
+            founded: node_id != 0,
+            cluster_id: cluster_id.into(),
+            node_id,
+            consented_to: me.consented_to.unwrap_or_default(),
+            addresses: Some(codec::addresses_to_proto(&me.addresses)),
+        }))
+    }
+
+    async fn consent(
+        &self,
+        request: Request<peer::ConsentRequest>,
+    ) -> Result<Response<peer::ConsentResponse>, Status> {
+        let founding = request.into_inner().founding.and_then(founding_from_proto);
+        let founding = founding.ok_or_else(|| Status::invalid_argument("the founding is malformed"))?;
+        let reason = self.door.consent(&founding).await.err();
+        Ok(Response::new(peer::ConsentResponse {
+            consented: reason.is_none(),
+            reason: reason.unwrap_or_default(),
+        }))
+    }
+
+    async fn join(
+        &self,
+        request: Request<peer::JoinRequest>,
+    ) -> Result<Response<peer::JoinResponse>, Status> {
+        let request = request.into_inner();
+        let storage = StorageId::from_bytes(&request.storage_id);
+        let admit = AdmitNode {
+            name: request.name.as_str().into(),
+            storage: storage.ok_or_else(|| Status::invalid_argument("the storage id is malformed"))?,
+            addresses: codec::addresses_from_proto(request.addresses),
+        };
+        let consensus = self.door.consensus()?;
+        let result = match admit_newcomer(&consensus, admit).await {
+            Ok(result) => result,
+            Err(LeaderError::NotLeader(leader)) => {
+                let view = leader.and_then(|leader| self.door.inner.routes.node(leader));
+                join_response::Result::LeaderAddr(
+                    view.map_or_else(String::new, |it| it.addresses.peer.clone()),
+                )
+            }
+            Err(error) => return Err(Status::unavailable(error.to_string())),
+        };
+        Ok(Response::new(peer::JoinResponse { result: Some(result) }))
+    }
+
+    async fn propose(
+        &self,
+        request: Request<peer::ProposeRequest>,
+    ) -> Result<Response<peer::ProposeResponse>, Status> {
+        let leader = self.admit(&request)?;
+        let command = request.into_inner().command;
+        let command = command.ok_or_else(|| Status::invalid_argument("the command is missing"))?;
+        let command = codec::command_from_proto(command);
+        let command = command.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let result = match leader.consensus.write(Arc::new(command)).await {
+            Ok((_, Applied::Rejected(rejection))) => {
+                propose_response::Result::Rejected(rejection.to_string())
+            }
+            Ok((index, _)) => propose_response::Result::Index(index.0),
+            Err(error) => propose_response::Result::LeaderId(leader_elsewhere(error)?),
+        };
+        Ok(Response::new(peer::ProposeResponse { result: Some(result) }))
+    }
+
+    async fn beat(
+        &self,
+        request: Request<peer::BeatRequest>,
+    ) -> Result<Response<peer::BeatResponse>, Status> {
+        let leader = self.admit(&request)?;
+        let beat = request.into_inner();
+        let beat = leader.keeper.beat(NodeId(beat.node_id), Incarnation(beat.incarnation)).await;
+        let result = match beat {
+            Some(Beat::Granted(ttl)) => {
+                let ttl = ttl.try_into().map_err(|_| Status::internal("the lease is too long to say"))?;
+                beat_response::Result::Granted(ttl)
+            }
+            Some(Beat::Lapsed) => beat_response::Result::Lapsed(true),
+            None => beat_response::Result::LeaderId(leader.consensus.leader().map_or(0, |leader| leader.0)),
+        };
+        Ok(Response::new(peer::BeatResponse { result: Some(result) }))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<peer::ReadIndexRequest>,
+    ) -> Result<Response<peer::ReadIndexResponse>, Status> {
+        let leader = self.admit(&request)?;
+        let result = match leader.consensus.read_index().await {
+            Ok(index) => read_index_response::Result::Index(index.0),
+            Err(error) => read_index_response::Result::LeaderId(leader_elsewhere(error)?),
+        };
+        Ok(Response::new(peer::ReadIndexResponse { result: Some(result) }))
+    }
+}
+
+/// Gives a newcomer its id, then adds it as a learner. Repeating it does no harm.
+async fn admit_newcomer(
+    consensus: &Consensus,
+    admit: AdmitNode,
+) -> Result<join_response::Result, LeaderError> {
+    let member = Member { name: admit.name.to_string(), peer_addr: admit.addresses.peer.clone() };
+    let (_, response) = consensus.write(Arc::new(Command::AdmitNode(admit))).await?;
+    Ok(match response {
+        Applied::Admitted(node) => {
+            consensus.add_learner(node, member).await?;
+            let cluster_id = consensus.seat().cluster.to_bytes().to_vec().into();
+            join_response::Result::Admitted(peer::Admitted { cluster_id, node_id: node.0 })
+        }
+        Applied::Rejected(rejection) => join_response::Result::Refused(rejection.to_string()),
+        other => join_response::Result::Refused(format!("unexpected: {other}")),
+    })
+}
+
+/// The leader's id for the answer to a request that only it can serve; 0: unknown.
+#[allow(clippy::result_large_err)]
+fn leader_elsewhere(error: LeaderError) -> Result<u64, Status> {
+    match error {
+        LeaderError::NotLeader(leader) => Ok(leader.map_or(0, |leader| leader.0)),
+        LeaderError::Unknown(_) | LeaderError::Stopped(_) => Err(Status::unavailable(error.to_string())),
+    }
+}

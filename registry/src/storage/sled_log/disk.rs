@@ -1,0 +1,199 @@
+//! The log on disk, as its one writer sees it: stages changes into atomic writes, then makes them durable.
+
+use std::{sync::Arc, time::Instant};
+
+use metrics::Histogram;
+use parking_lot::RwLock;
+
+use super::{
+    chunk::{self, Chunk},
+    mark::{Acknowledged, Mark},
+    records::Record,
+    sync_file::SyncFile,
+};
+use crate::{
+    limits,
+    storage::{
+        StorageError, StoredEntry, StoredLogId, StoredVote,
+        keyspaces::{self, ChunkKey},
+    },
+};
+
+pub(super) struct Disk {
+    pub(super) tree: sled::Tree,
+    pub(super) data_file: Box<dyn SyncFile>,
+    pub(super) data_path: std::path::PathBuf,
+    pub(super) mark: Mark,
+    /// Readers hold it while they walk over several keys, so that these do not vanish under them.
+    pub(super) removals: Arc<RwLock<()>>,
+    pub(super) fsync_seconds: Histogram,
+    pub(super) written: Acknowledged,
+    /// Where the log begins if nothing was purged.
+    pub(super) first: u64,
+    pub(super) staged: Staged,
+}
+
+/// Changes for the next atomic write.
+#[derive(Default)]
+pub(super) struct Staged {
+    batch: sled::Batch,
+    bytes: usize,
+    removals: usize,
+    is_empty: bool,
+}
+
+impl Staged {
+    pub(super) fn none() -> Self {
+        Self { is_empty: true, ..Self::default() }
+    }
+
+    fn insert(&mut self, key: &[u8], value: &[u8]) {
+        self.bytes += value.len();
+        self.is_empty = false;
+        self.batch.insert(key, value);
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.removals += 1;
+        self.is_empty = false;
+        self.batch.remove(key);
+    }
+}
+
+impl Disk {
+    /// Stages entries, which follow the last one.
+    pub(super) fn append(&mut self, entries: &[StoredEntry]) -> Result<(), StorageError> {
+        self.set_first(entries);
+        for (key, value) in chunk::pack(entries) {
+            self.staged.insert(&key.to_bytes(), &value);
+            if key.part == 0 && self.staged.bytes >= limits::LOG_WRITE_BYTES {
+                self.write()?;
+            }
+        }
+        if let Some(last) = entries.last() {
+            self.written.next_index = last.log_id.index + 1;
+        }
+        Ok(())
+    }
+
+    /// Notes where an empty log begins, so that a lost beginning is told from one that never was.
+    fn set_first(&mut self, entries: &[StoredEntry]) {
+        let Some(first) = entries.first().map(|entry| entry.log_id.index) else { return };
+        if self.written.next_index == 0 && self.first != first {
+            self.staged.insert(keyspaces::FIRST, &first.to_sealed());
+            self.first = first;
+        }
+    }
+
+    /// Stages the vote.
+    pub(super) fn set_vote(&mut self, vote: StoredVote) {
+        self.staged.insert(keyspaces::VOTE, &vote.to_sealed());
+    }
+
+    /// Stages the committed entry.
+    pub(super) fn set_committed(&mut self, committed: Option<StoredLogId>) {
+        match committed {
+            Some(committed) => self.staged.insert(keyspaces::COMMITTED, &committed.to_sealed()),
+            None => self.staged.remove(keyspaces::COMMITTED),
+        }
+    }
+
+    /// Removes all entries after this one, from the tail backwards, so that a crash never leaves a hole.
+    pub(super) fn truncate_after(&mut self, last: Option<StoredLogId>) -> Result<(), StorageError> {
+        let next_index = last.map_or(0, |last| last.index + 1);
+        self.write()?;
+        self.mark.lower(next_index)?;
+        let tail = ChunkKey::first_of(next_index).to_bytes()..=ChunkKey::last_of(u64::MAX).to_bytes();
+        for key in self.tree.range(tail).keys().rev() {
+            self.staged.remove(&key?);
+            self.write_if_many_removals()?;
+        }
+        if let Some(last) = last {
+            self.cut_chunk_after(last.index)?;
+        }
+        self.written.next_index = self.written.next_index.min(next_index);
+        self.write()
+    }
+
+    /// Rewrites the chunk that holds this entry without those after it.
+    fn cut_chunk_after(&mut self, index: u64) -> Result<(), StorageError> {
+        let before = ChunkKey::first_of(0).to_bytes()..=ChunkKey::last_of(index).to_bytes();
+        let Some((key, chunk)) = self.tree.range(before).next_back().transpose()?.and_then(decode) else {
+            return Ok(());
+        };
+        if let Chunk::Packed(mut entries) = chunk
+            && entries.last().is_some_and(|last| last.log_id.index > index)
+        {
+            entries.retain(|entry| entry.log_id.index <= index);
+            for (_, value) in chunk::pack(&entries) {
+                self.staged.insert(&key.to_bytes(), &value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all entries up to this one, as far as whole chunks go; the rest of a chunk is below `purged` and unread.
+    pub(super) fn purge(&mut self, upto: StoredLogId) -> Result<(), StorageError> {
+        self.write()?;
+        self.staged.insert(keyspaces::PURGED, &upto.to_sealed());
+        let head = ChunkKey::first_of(0).to_bytes()..=ChunkKey::last_of(upto.index).to_bytes();
+        for pair in self.tree.range(head) {
+            let pair = pair?;
+            let key = pair.0.clone();
+            match decode(pair) {
+                Some((_, chunk)) if chunk.last_index() > upto.index => break,
+                Some(_) | None => self.staged.remove(&key),
+            }
+            self.write_if_many_removals()?;
+        }
+        self.written.next_index = self.written.next_index.max(upto.index + 1);
+        self.write()
+    }
+
+    /// Removes the chunks of a torn end, the last first.
+    pub(super) fn cut(&mut self, torn: &[ChunkKey]) -> Result<(), StorageError> {
+        for key in torn.iter().rev() {
+            self.staged.remove(&key.to_bytes());
+            self.write_if_many_removals()?;
+        }
+        self.write()
+    }
+
+    fn write_if_many_removals(&mut self) -> Result<(), StorageError> {
+        if self.staged.removals >= limits::LOG_WRITE_DELETES { self.write() } else { Ok(()) }
+    }
+
+    /// Writes what is staged, atomically. Durable only after [`Self::sync`].
+    fn write(&mut self) -> Result<(), StorageError> {
+        if self.staged.is_empty {
+            return Ok(());
+        }
+        let sequence = self.written.sequence + 1;
+        self.staged.insert(keyspaces::SEQUENCE, &sequence.to_sealed());
+        let staged = std::mem::replace(&mut self.staged, Staged::none());
+        let _no_readers = (staged.removals > 0).then(|| self.removals.write());
+        self.tree.apply_batch(staged.batch)?;
+        self.written.sequence = sequence;
+        Ok(())
+    }
+
+    /// Writes what is staged and makes everything durable.
+    pub(super) fn sync(&mut self) -> Result<(), StorageError> {
+        self.write()?;
+        if self.written == self.mark.noted() {
+            return Ok(());
+        }
+        // sled's own flush ends with sync_file_range, which survives a killed process but not a power cut.
+        self.tree.flush()?;
+        let began = Instant::now();
+        self.data_file.sync_data().map_err(StorageError::io("sync", &self.data_path))?;
+        self.fsync_seconds.record(began.elapsed());
+        self.mark.note(self.written)
+    }
+}
+
+/// A chunk and its key. `None`: damaged, or no chunk.
+fn decode((key, value): (sled::IVec, sled::IVec)) -> Option<(ChunkKey, Chunk)> {
+    let key = ChunkKey::from_bytes(&key)?;
+    Chunk::decode(key, &value).ok().map(|chunk| (key, chunk))
+}

@@ -1,0 +1,6 @@
+//! What the log promises: order, durability before acknowledgement, and refusal of what is damaged.
+
+mod damage;
+mod fixture;
+mod order;
+mod reads;

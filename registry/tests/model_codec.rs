@@ -1,0 +1,259 @@
+//! The codec: what is written is read back, and nothing panics on any bytes.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use proptest::{
+    collection::{btree_map, btree_set, vec},
+    prelude::*,
+};
+use prost::Message;
+use rollcall_proto::storage as proto;
+use rollcall_registry::{
+    codec::{CodecError, command_from_proto, command_to_proto, profile_from_proto, profile_to_proto},
+    limits::SNAPSHOT_RECORD_BYTES,
+    model::{
+        command::{
+            Addresses, AdmitNode, Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown,
+            NodeDownReason, NodeUp, OpenSession, SessionChange,
+        },
+        ids::{
+            AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId,
+            LogIndex, NodeId, Registration, StorageId,
+        },
+        profile::Profile,
+        snapshot::RestoreError,
+        state::State,
+    },
+};
+
+fn text() -> impl Strategy<Value = CompactString> {
+    "\\PC{0,30}".prop_map(CompactString::from)
+}
+
+fn profile() -> impl Strategy<Value = Profile> {
+    let names = || btree_set(text(), 0..4);
+    (names(), btree_map(text(), text(), 0..4), names(), 1..=u32::MAX).prop_map(
+        |(groups, labels, actions, capacity)| Profile {
+            groups: groups.into_iter().collect(),
+            labels: labels.into_iter().collect(),
+            actions: actions.into_iter().collect(),
+            capacity,
+        },
+    )
+}
+
+fn addresses() -> impl Strategy<Value = Addresses> {
+    let address = || "[a-z]{0,9}(:[0-9]{1,5})?";
+    (address(), address(), address(), address()).prop_map(|(peer, api, device, http)| Addresses {
+        peer,
+        api,
+        device,
+        http,
+    })
+}
+
+fn change() -> impl Strategy<Value = SessionChange> {
+    let open = (any::<u64>(), any::<u64>(), profile(), text(), prop::option::of(1..u64::MAX));
+    let kind = prop_oneof![
+        open.prop_map(|(instance, attach_number, profile, remote_addr, only_if)| {
+            ChangeKind::Open(OpenSession {
+                instance: InstanceId(instance),
+                attach_number: AttachNumber(attach_number),
+                profile: Arc::new(profile),
+                remote_addr,
+                only_if: only_if.map(Epoch),
+            })
+        }),
+        any::<u64>().prop_map(|epoch| ChangeKind::Close(Epoch(epoch))),
+        (any::<u64>(), profile())
+            .prop_map(|(epoch, profile)| ChangeKind::Update(Epoch(epoch), Arc::new(profile))),
+    ];
+    (text(), text(), kind)
+        .prop_map(|(namespace, device, kind)| SessionChange { device: DeviceKey { namespace, device }, kind })
+}
+
+fn founding() -> impl Strategy<Value = Command> {
+    let member =
+        (any::<u64>(), text(), any::<u128>(), addresses()).prop_map(|(node, name, storage, addresses)| {
+            FoundingMember { node: NodeId(node), name, storage: StorageId(storage), addresses }
+        });
+    (any::<u128>(), vec(member, 0..4), any::<[u8; 32]>(), any::<u64>()).prop_map(
+        |(cluster_id, members, token_key, epoch_base)| {
+            Command::FoundCluster(FoundCluster {
+                cluster_id: ClusterId(cluster_id),
+                members,
+                token_key,
+                epoch_base,
+            })
+        },
+    )
+}
+
+fn node_up() -> impl Strategy<Value = Command> {
+    (any::<u64>(), any::<u128>(), any::<u64>(), any::<u64>(), addresses(), text()).prop_map(
+        |(node, storage, boot, registration, addresses, version)| {
+            Command::NodeUp(NodeUp {
+                node: NodeId(node),
+                storage: StorageId(storage),
+                boot: BootCounter(boot),
+                registration: Registration(registration),
+                addresses,
+                version,
+            })
+        },
+    )
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let reason = prop_oneof![Just(NodeDownReason::LeaseLapsed), Just(NodeDownReason::Stopped)];
+    prop_oneof![
+        founding(),
+        (text(), any::<u128>(), addresses()).prop_map(|(name, storage, addresses)| {
+            Command::AdmitNode(AdmitNode { name, storage: StorageId(storage), addresses })
+        }),
+        node_up(),
+        (any::<u64>(), any::<u64>(), reason).prop_map(|(node, incarnation, reason)| {
+            let (node, incarnation) = (NodeId(node), Incarnation(incarnation));
+            Command::NodeDown(NodeDown { node, incarnation, reason })
+        }),
+        (any::<u64>(), any::<u64>(), any::<u64>(), vec(change(), 0..8)).prop_map(
+            |(node, incarnation, number, changes)| Command::Batch(Batch {
+                node: NodeId(node),
+                incarnation: Incarnation(incarnation),
+                number: BatchNumber(number),
+                changes,
+            })
+        ),
+    ]
+}
+
+/// The bytes of a snapshot of a state that these commands led to.
+fn snapshot_of(commands: &[Command]) -> Vec<u8> {
+    let mut state = State::new();
+    for (index, command) in (1..).zip(commands) {
+        state.apply(LogIndex(index), command);
+    }
+    let mut bytes = Vec::new();
+    state.snapshot().write(&mut bytes).unwrap();
+    bytes
+}
+
+/// A cluster with a node that is up and holds devices.
+fn lively() -> Vec<Command> {
+    let member = FoundingMember {
+        node: NodeId(1),
+        name: "n1".into(),
+        storage: StorageId(1),
+        addresses: Addresses::default(),
+    };
+    let open = |device: &str| SessionChange {
+        device: DeviceKey::new("", device),
+        kind: ChangeKind::Open(OpenSession {
+            instance: InstanceId(1),
+            attach_number: AttachNumber(1),
+            profile: Arc::new(Profile::new(["sign"], [("site", "hz1")], ["echo"], 2)),
+            remote_addr: "".into(),
+            only_if: None,
+        }),
+    };
+    let up = NodeUp {
+        node: NodeId(1),
+        storage: StorageId(1),
+        boot: BootCounter(1),
+        registration: Registration(1),
+        addresses: Addresses::default(),
+        version: "1".into(),
+    };
+    vec![
+        Command::FoundCluster(FoundCluster {
+            cluster_id: ClusterId(1),
+            members: vec![member],
+            token_key: [1; 32],
+            epoch_base: 0,
+        }),
+        Command::NodeUp(up),
+        Command::Batch(Batch {
+            node: NodeId(1),
+            incarnation: Incarnation(2),
+            number: BatchNumber(1),
+            changes: vec![open("a"), open("b"), open("a")],
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_command_is_read_back_as_it_was_written(command in command()) {
+        let bytes = command_to_proto(&command).encode_to_vec();
+        let read = proto::Command::decode(bytes.as_slice()).unwrap();
+        prop_assert_eq!(command_from_proto(read).unwrap(), command);
+    }
+
+    #[test]
+    fn a_profile_out_of_order_is_brought_to_its_form(profile in profile()) {
+        let mut written = profile_to_proto(&profile);
+        written.groups.reverse();
+        written.labels.reverse();
+        written.actions.extend(written.actions.clone());
+        prop_assert_eq!(profile_from_proto(written), profile);
+    }
+
+    #[test]
+    fn no_command_and_no_bytes_make_apply_panic(commands in vec(command(), 0..20)) {
+        // Numbers and names at their extremes: refused or not, the state can be written and read back.
+        let mut all = lively();
+        all.extend(commands);
+        let bytes = snapshot_of(&all);
+        State::restore(&mut bytes.as_slice()).unwrap();
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..300)) {
+        if let Ok(command) = proto::Command::decode(bytes.as_slice()) {
+            let _ = command_from_proto(command);
+        }
+        let _ = State::restore(&mut bytes.as_slice());
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_refused_or_another_state(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = snapshot_of(&lively());
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(state) = State::restore(&mut bytes.as_slice()) {
+            rollcall_registry::model::invariants::one_valid_holder(&state).unwrap();
+            rollcall_registry::model::invariants::counts_equal_rows(&state).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_snapshot_cut_within_a_record_is_refused(cut in any::<prop::sample::Index>()) {
+        let bytes = snapshot_of(&lively());
+        let cut = cut.index(bytes.len());
+        let mut ends = vec![0];
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            proto::SnapshotRecord::decode_length_delimited(&mut rest).unwrap();
+            ends.push(bytes.len() - rest.len());
+        }
+        let whole_records = ends.contains(&cut) && cut > 0;
+        prop_assert_eq!(State::restore(&mut &bytes[..cut]).is_ok(), whole_records);
+    }
+}
+
+#[test]
+fn a_command_of_no_known_kind_is_an_error() {
+    let unknown = proto::Command { kind: None };
+    assert_eq!(command_from_proto(unknown), Err(CodecError::UnknownKind("a command")));
+}
+
+#[test]
+fn a_record_that_claims_too_many_bytes_is_not_allocated_for() {
+    let mut bytes = Vec::new();
+    prost::encoding::encode_varint(SNAPSHOT_RECORD_BYTES as u64 + 1, &mut bytes);
+    let refused = State::restore(&mut bytes.as_slice());
+    assert!(matches!(refused, Err(RestoreError::TooLong { record: 0, .. })));
+}
