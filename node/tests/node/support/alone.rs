@@ -243,7 +243,9 @@ impl Cluster for Alone {
         match after {
             Some(cursor) if cursor.cluster != CLUSTER => Err(WatchError::OtherCluster),
             // Keeps no history.
-            Some(cursor) if cursor.index < self.inner.routes.applied_index() => Err(WatchError::TooOld),
+            Some(cursor) if cursor.index < self.inner.routes.applied_index() => {
+                Err(WatchError::TooOld { asked: cursor.index, oldest: self.inner.routes.applied_index() })
+            }
             _ => Ok(Changes { changes }),
         }
     }
@@ -275,6 +277,6 @@ pub struct Changes {
 
 impl Watch for Changes {
     async fn next(&mut self) -> Result<WatchItem, WatchError> {
-        self.changes.recv().await.map_err(|_| WatchError::TooOld)
+        self.changes.recv().await.map_err(|_| WatchError::Stopping)
     }
 }
