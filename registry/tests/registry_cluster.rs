@@ -1,6 +1,8 @@
 //! Registries in one process, each with a peer listener on loopback and a folder of its own: founding, joining,
 //! committing through any node, coming back from disk.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeSet,
     net::SocketAddr,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// One call.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// The namespace of group and device; never empty.
+    /// The namespace of group and device. Empty: `default`.
     pub namespace: CompactString,
     /// The group that the device belongs to.
     pub group: CompactString,

@@ -13,9 +13,10 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use rollcall_router::{Failure, Outcome, Reason};
 use tokio::time::{Instant, Sleep};
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::status;
+use super::status::{self, Refusal};
 use crate::{config::CallLimits, limits};
 
 /// When a request came, and when its caller gives up.
@@ -111,8 +112,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let ready @ Poll::Ready(_) = this.inner.poll(cx) {
-            return ready;
+        if let Poll::Ready(answered) = this.inner.poll(cx) {
+            return Poll::Ready(answered.map(|response| refused_by_transport(&response).unwrap_or(response)));
         }
         if let Some(sleep) = this.sleep.as_pin_mut()
             && sleep.poll(cx).is_ready()
@@ -121,6 +122,19 @@ where
             return Poll::Ready(Ok(status::of_failure(&failure).into_http()));
         }
         Poll::Pending
+    }
+}
+
+/// A better answer where tonic refused a message by itself: too large, or not to be decoded.
+fn refused_by_transport(response: &Response<tonic::body::Body>) -> Option<Response<tonic::body::Body>> {
+    let headers = response.headers();
+    if !headers.contains_key("grpc-status") || headers.contains_key("grpc-status-details-bin") {
+        return None;
+    }
+    let status = Status::from_header_map(headers)?;
+    match status.code() {
+        Code::OutOfRange | Code::Internal => Some(Status::from(Refusal::of_transport(&status)).into_http()),
+        _ => None,
     }
 }
 

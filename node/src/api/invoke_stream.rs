@@ -3,11 +3,14 @@
 //! The task never stops reading: a call beyond the bound is answered OVERLOADED under its tag. Only a caller who sends
 //! and does not read loses the stream.
 
-use std::collections::{HashMap, VecDeque, hash_map::Entry};
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    pin::pin,
+};
 
 use futures::{
     FutureExt, StreamExt,
-    future::{AbortHandle, Abortable},
+    future::{AbortHandle, AbortRegistration, Abortable},
     stream::FuturesUnordered,
 };
 use rollcall_proto::api::{
@@ -47,7 +50,6 @@ enum Step {
     Ended(InvokeStreamResponse),
     Room,
     Closing,
-    CallerGone,
 }
 
 impl<I: Invoker> CallStream<I> {
@@ -61,30 +63,27 @@ impl<I: Invoker> CallStream<I> {
         mut requests: Streaming<InvokeStreamRequest>,
         closing: CancellationToken,
     ) {
-        let caller = self.caller.clone();
+        let (caller, answers) = (self.caller.clone(), self.answers.clone());
+        let mut closing = pin!(closing.cancelled());
+        let mut gone = pin!(answers.closed());
         let mut calls = FuturesUnordered::new();
         let mut reading = true;
         while reading || !calls.is_empty() || !self.waiting.is_empty() {
             let step = tokio::select! {
                 frame = requests.message(), if reading => Step::Frame(frame),
                 Some(answer) = calls.next(), if !calls.is_empty() => Step::Ended(answer),
-                permit = self.answers.reserve(), if !self.waiting.is_empty() => match permit {
-                    Ok(permit) => {
-                        if let Some(answer) = self.waiting.pop_front() {
-                            permit.send(Ok(answer));
-                        }
-                        Step::Room
+                Ok(permit) = answers.reserve(), if !self.waiting.is_empty() => {
+                    if let Some(answer) = self.waiting.pop_front() {
+                        permit.send(Ok(answer));
                     }
-                    Err(_) => Step::CallerGone,
-                },
-                () = closing.cancelled() => Step::Closing,
-                () = self.answers.closed() => Step::CallerGone,
+                    Step::Room
+                }
+                () = &mut closing => Step::Closing,
+                () = &mut gone => return,
             };
             match step {
                 Step::Frame(Ok(Some(frame))) => {
-                    if let Some((tag, request)) = self.received(frame) {
-                        let (handle, registration) = AbortHandle::new_pair();
-                        self.running.insert(tag, handle);
+                    if let Some((tag, request, registration)) = self.received(frame) {
                         let arrival =
                             Arrival { grpc_deadline: self.opened.grpc_deadline, ..Arrival::now(None) };
                         let call = caller.call(request, arrival);
@@ -92,13 +91,14 @@ impl<I: Invoker> CallStream<I> {
                     }
                 }
                 Step::Frame(Ok(None)) => reading = false,
-                Step::Frame(Err(_)) | Step::CallerGone => return,
-                Step::Ended(answer) => {
-                    self.running.remove(&answer.tag);
-                    self.waiting.push_back(answer);
-                }
+                Step::Frame(Err(status)) => return self.end(Refusal::of_transport(&status).into()).await,
+                Step::Ended(answer) => self.ended(answer),
                 Step::Room => {}
                 Step::Closing => return self.end(stopping()).await,
+            }
+            // What has ended by now goes out together: one wake-up and one packet for many answers.
+            while let Some(Some(answer)) = calls.next().now_or_never() {
+                self.ended(answer);
             }
             self.hand_over();
             if self.waiting.len() > STREAM_ANSWERS {
@@ -107,13 +107,18 @@ impl<I: Invoker> CallStream<I> {
         }
     }
 
-    /// A frame from the caller; the call that it starts.
-    fn received(&mut self, frame: InvokeStreamRequest) -> Option<(u64, InvokeRequest)> {
+    fn ended(&mut self, answer: InvokeStreamResponse) {
+        self.running.remove(&answer.tag);
+        self.waiting.push_back(answer);
+    }
+
+    /// A frame from the caller; the call that it starts, and what cancels it.
+    fn received(&mut self, frame: InvokeStreamRequest) -> Option<(u64, InvokeRequest, AbortRegistration)> {
         let tag = frame.tag;
         match frame.kind {
-            Some(invoke_stream_request::Kind::Call(request)) => match self.refusal(tag) {
-                None => return Some((tag, request)),
-                Some(failure) => self.waiting.push_back(failed(tag, status::to_proto(failure))),
+            Some(invoke_stream_request::Kind::Call(request)) => match self.admit(tag) {
+                Ok(registration) => return Some((tag, request, registration)),
+                Err(failure) => self.waiting.push_back(failed(tag, status::to_proto(failure))),
             },
             Some(invoke_stream_request::Kind::Cancel(_)) => {
                 if let Some(call) = self.running.get(&tag) {
@@ -128,14 +133,18 @@ impl<I: Invoker> CallStream<I> {
         None
     }
 
-    fn refusal(&mut self, tag: u64) -> Option<Failure> {
+    fn admit(&mut self, tag: u64) -> Result<AbortRegistration, Failure> {
         if self.running.len() + self.waiting.len() >= STREAM_CALLS {
             let message = format!("{STREAM_CALLS} calls are in flight on this stream");
-            return Some(Failure::not_executed(Reason::Overloaded, message));
+            return Err(Failure::not_executed(Reason::Overloaded, message));
         }
         match self.running.entry(tag) {
-            Entry::Occupied(_) => Some(Invalid::new("tag", "a call with this tag is in flight").into()),
-            Entry::Vacant(_) => None,
+            Entry::Occupied(_) => Err(Invalid::new("tag", "a call with this tag is in flight").into()),
+            Entry::Vacant(free) => {
+                let (handle, registration) = AbortHandle::new_pair();
+                free.insert(handle);
+                Ok(registration)
+            }
         }
     }
 

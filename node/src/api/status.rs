@@ -73,14 +73,14 @@ pub fn of_failure(failure: &Failure) -> Status {
     add("device_id", failure.device_id.as_deref());
     add("node", failure.node.as_deref());
     add("stage", failure.stage.map(|stage| stage.as_str()));
-    Refusal {
+    Refusal(Box::new(Parts {
         code: code(failure.reason, failure.outcome),
         reason: failure.reason.as_str(),
         message: failure.message.to_string(),
         metadata,
         retry_after: failure.retry_after,
         invalid: None,
-    }
+    }))
     .into()
 }
 
@@ -100,7 +100,10 @@ pub fn to_proto(failure: Failure) -> api::Failure {
 
 /// Why a request that is no call was refused. The only maker of statuses.
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub struct Refusal(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
     code: Code,
     reason: &'static str,
     message: String,
@@ -112,25 +115,25 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with nothing but a code, a reason and words.
     pub fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             code,
             reason,
             message: message.into(),
             metadata: HashMap::new(),
             retry_after: None,
             invalid: None,
-        }
+        }))
     }
 
     /// The same, with one more fact for programs.
     pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
-        self.metadata.insert(key.to_owned(), value.into());
+        self.0.metadata.insert(key.to_owned(), value.into());
         self
     }
 
     /// The same, with advice on when to ask again.
     pub fn retry_after(mut self, pause: Duration) -> Self {
-        self.retry_after = Some(pause);
+        self.0.retry_after = Some(pause);
         self
     }
 
@@ -153,6 +156,18 @@ impl Refusal {
         Self::new(Code::FailedPrecondition, reason::EPOCH_MISMATCH, message)
             .with("device_id", device_id)
             .with("epoch", epoch.to_string())
+    }
+
+    /// The transport refused a message before anybody read it; what it says carries no `ErrorInfo`.
+    pub fn of_transport(status: &Status) -> Self {
+        let (code, reason) = match status.code() {
+            Code::OutOfRange => (Code::OutOfRange, Reason::PayloadTooLarge),
+            // tonic's code for what it cannot decode.
+            Code::Internal => (Code::InvalidArgument, Reason::InvalidArgument),
+            Code::Cancelled => (Code::Cancelled, Reason::Cancelled),
+            other => (other, Reason::Internal),
+        };
+        Self::new(code, reason.as_str(), status.message()).with("outcome", Outcome::NotExecuted.as_str())
     }
 
     /// A change of a session did not happen.
@@ -193,10 +208,11 @@ impl From<ReadError> for Refusal {
 impl From<Invalid> for Refusal {
     fn from(invalid: Invalid) -> Self {
         let reason = invalid.reason();
-        let refusal = Self::new(code(reason, Outcome::NotExecuted), reason.as_str(), invalid.to_string())
+        let mut refusal = Self::new(code(reason, Outcome::NotExecuted), reason.as_str(), invalid.to_string())
             .with("outcome", Outcome::NotExecuted.as_str())
             .with("field", invalid.field);
-        Self { invalid: Some(invalid), ..refusal }
+        refusal.0.invalid = Some(invalid);
+        refusal
     }
 }
 
@@ -207,7 +223,7 @@ impl From<Invalid> for Status {
 }
 
 impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
+    fn from(Refusal(refusal): Refusal) -> Self {
         let mut details = ErrorDetails::with_error_info(refusal.reason, DOMAIN, refusal.metadata);
         let mut trailers = MetadataMap::new();
         if let Some(pause) = refusal.retry_after {

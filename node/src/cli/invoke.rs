@@ -12,7 +12,7 @@ use super::{
     output::{self, Form, Output},
     words,
 };
-use crate::limits::{MESSAGE_OVERHEAD_BYTES, PAYLOAD_BYTES_MOST};
+use crate::limits::{CLIENT_PATIENCE, MESSAGE_OVERHEAD_BYTES, PAYLOAD_BYTES_MOST};
 
 /// Call a device and print its answer.
 #[derive(Debug, Args)]
@@ -62,7 +62,12 @@ pub struct Invoke {
 impl Invoke {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let (nodes, form) = (self.nodes.clone(), self.output.output);
-        let request = self.request().await?;
+        let patience = self.timeout;
+        let mut request = tonic::Request::new(self.request().await?);
+        if let Some(patience) = patience {
+            // The node answers in time; this is for one that does not answer at all.
+            request.set_timeout(patience + CLIENT_PATIENCE);
+        }
         let most = PAYLOAD_BYTES_MOST + MESSAGE_OVERHEAD_BYTES;
         let mut client = InvokeServiceClient::new(nodes.connect().await?)
             .max_decoding_message_size(most)

@@ -1,6 +1,6 @@
 //! What can be wrong with the configuration, said so that it can be put right: key, source, problem, what is allowed.
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use thiserror::Error;
 
@@ -65,25 +65,32 @@ pub enum ConfigError {
         bad: BadValue,
     },
     /// Two settings do not go together.
-    #[error(
-        "{left} = `{left_value}` from {left_source} does not go with {right} = `{right_value}` from {right_source}: {rule}"
-    )]
+    #[error("{left} does not go with {right}: {rule}")]
     Conflict {
         /// One setting.
-        left: &'static str,
-        /// Its value.
-        left_value: String,
-        /// Where it was written.
-        left_source: Source,
+        left: Box<Written>,
         /// The other setting.
-        right: &'static str,
-        /// Its value.
-        right_value: String,
-        /// Where it was written.
-        right_source: Source,
+        right: Box<Written>,
         /// The rule they break.
         rule: &'static str,
     },
+}
+
+/// A setting as it was written, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The setting.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Where it was written.
+    pub origin: Source,
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = `{}` from {}", self.key, self.value, self.origin)
+    }
 }
 
 fn hint(nearest: &Option<String>) -> String {

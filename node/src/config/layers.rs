@@ -226,12 +226,12 @@ fn is_no_setting(name: &str, text: &str) -> bool {
 const MOST_EDITS: usize = 3;
 
 fn unknown(name: String, place: String, spelling: impl Fn(&Setting) -> String) -> ConfigError {
+    let key = name.strip_prefix(VARIABLE_PREFIX).unwrap_or(&name).to_lowercase();
     let nearest = table::ALL
         .iter()
-        .map(|setting| spelling(setting))
-        .map(|known| (strsim::damerau_levenshtein(&known, &name), known))
-        .filter(|(edits, known)| *edits <= MOST_EDITS.min(known.len() / 3))
+        .map(|setting| (strsim::damerau_levenshtein(setting.key, &key), setting))
+        .filter(|(edits, setting)| *edits <= MOST_EDITS.min(setting.key.len() / 3))
         .min_by_key(|(edits, _)| *edits)
-        .map(|(_, known)| known);
+        .map(|(_, setting)| spelling(setting));
     ConfigError::Unknown { name, place, nearest }
 }

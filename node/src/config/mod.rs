@@ -9,7 +9,7 @@ mod settings;
 pub mod table;
 mod value;
 
-pub use error::{BadValue, ConfigError};
+pub use error::{BadValue, ConfigError, Written};
 pub use flags::SettingFlags;
 pub use layers::{Effective, Environment, Layers, Source};
 pub use settings::{Addresses, CallLimits, Listeners, LogFormat, LogSettings, Settings};

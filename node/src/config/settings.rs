@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tracing_subscriber::EnvFilter;
 
-use super::{BadValue, ConfigError, HostPort, Layers, table, value};
+use super::{BadValue, ConfigError, Effective, HostPort, Layers, Written, table, value};
 use crate::limits;
 
 /// The settings of `rollcall serve`.
@@ -119,12 +119,12 @@ impl Settings {
                 "the default must not be longer than the maximum",
             ));
         }
-        if self.bootstrap_expect > self.join.len().max(1) {
+        if self.bootstrap_expect > 1 && self.bootstrap_expect != self.join.len() {
             return Err(conflict(
                 layers,
                 &table::BOOTSTRAP_EXPECT,
                 &table::JOIN,
-                "`join` must list every founder, this node included",
+                "`join` lists exactly the founders, this node included; who joins later has 0",
             ));
         }
         let listen = [
@@ -224,14 +224,9 @@ fn conflict(
     right: &'static table::Setting,
     rule: &'static str,
 ) -> ConfigError {
-    let (of_left, of_right) = (layers.get(left), layers.get(right));
-    ConfigError::Conflict {
-        left: left.key,
-        left_value: of_left.text,
-        left_source: of_left.source,
-        right: right.key,
-        right_value: of_right.text,
-        right_source: of_right.source,
-        rule,
-    }
+    let written = |setting: &table::Setting| {
+        let Effective { text, source } = layers.get(setting);
+        Box::new(Written { key: setting.key, value: text, origin: source })
+    };
+    ConfigError::Conflict { left: written(left), right: written(right), rule }
 }

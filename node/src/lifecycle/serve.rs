@@ -6,7 +6,7 @@ use futures::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rollcall_router::{Router, RouterConfig};
 use thiserror::Error;
-use tokio::{sync::watch, time::timeout};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -118,6 +118,7 @@ struct Node<C: Cluster> {
     close_rest: CancellationToken,
     servers: Vec<Running>,
     peers: Vec<Running>,
+    http: JoinHandle<io::Result<()>>,
 }
 
 impl<C: Cluster> Node<C> {
@@ -137,7 +138,7 @@ impl<C: Cluster> Node<C> {
             api = %api.address, device = %device.address, peer = %peer.address, http = %http.address,
             name = settings.name, "ports are bound"
         );
-        serve_http(http.listen()?, Pages { readiness: readiness.clone(), metrics });
+        let http = serve_http(http.listen()?, Pages { readiness: readiness.clone(), metrics });
         let peers = vec![serve_peers(peer.listen()?, &cluster, &router, close_rest.clone())];
         Ok(Self {
             settings,
@@ -151,6 +152,7 @@ impl<C: Cluster> Node<C> {
             close_rest,
             servers: Vec::new(),
             peers,
+            http,
         })
     }
 
@@ -212,6 +214,7 @@ impl<C: Cluster> Node<C> {
         self.cluster.shutdown().await;
         self.close_rest.cancel();
         close(self.peers, CLOSE_GRACE).await;
+        self.http.abort();
         tracing::info!("the node has stopped");
     }
 }

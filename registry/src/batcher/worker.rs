@@ -22,8 +22,9 @@ use crate::{
 };
 
 /// Commits a command through the leader; whether it is known to be committed.
-pub(crate) type Propose =
-    Arc<dyn Fn(Arc<Command>) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+pub(crate) type Propose = Arc<dyn Fn(Arc<Command>) -> Proposal + Send + Sync>;
+/// A proposal on its way.
+pub(crate) type Proposal = Pin<Box<dyn Future<Output = bool> + Send>>;
 /// The epoch of a position in an entry.
 pub(crate) type EpochOf = Arc<dyn Fn(LogIndex, u32) -> Epoch + Send + Sync>;
 
@@ -49,7 +50,7 @@ struct Worker {
     core: Batcher,
     waiting: HashMap<Ticket, Waiter>,
     last_ticket: u64,
-    proposal: Option<(BatchNumber, Pin<Box<dyn Future<Output = bool> + Send>>)>,
+    proposal: Option<(BatchNumber, Proposal)>,
     effects: Vec<Effect>,
     propose: Propose,
     epoch_of: EpochOf,
@@ -123,7 +124,7 @@ impl Worker {
     }
 
     /// Resolves when the proposal in flight has ended; never without one.
-    async fn ended(proposal: &mut Option<(BatchNumber, Pin<Box<dyn Future<Output = bool> + Send>>)>) -> bool {
+    async fn ended(proposal: &mut Option<(BatchNumber, Proposal)>) -> bool {
         match proposal {
             Some((_, running)) => running.await,
             None => std::future::pending().await,

@@ -26,8 +26,11 @@ pub(super) enum Purpose {
 /// Connections that are open or will be at first use; they reconnect by themselves, resolving the name at each dial.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Channels {
-    open: Arc<Mutex<HashMap<(NodeId, Purpose), (String, Channel)>>>,
+    open: Arc<Mutex<HashMap<(NodeId, Purpose), Dialled>>>,
 }
+
+/// An address, and the connection to it.
+type Dialled = (String, Channel);
 
 impl Channels {
     /// Closes all connections that nobody uses any more.

@@ -52,7 +52,7 @@ impl StateMachine {
 
     fn apply_entry(&mut self, log_id: LogId, payload: EntryPayloadOf) -> Response {
         let index = LogIndex(log_id.index);
-        self.applied = Some(log_id.clone());
+        self.applied = Some(log_id);
         match payload {
             EntryPayload::Normal(command) => {
                 let applied = self.state.apply(index, &command);
@@ -81,7 +81,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        Ok((self.applied.clone(), self.membership.clone()))
+        Ok((self.applied, self.membership.clone()))
     }
 
     async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
@@ -99,7 +99,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
         SnapshotBuilder {
-            meta: Meta { last_log_id: self.applied.clone(), last_membership: self.membership.clone() },
+            meta: Meta { last_log_id: self.applied, last_membership: self.membership.clone() },
             view: Some(Arc::new(self.state.snapshot())),
             snapshots: self.snapshots.clone(),
         }

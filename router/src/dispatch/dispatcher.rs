@@ -5,7 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
-use rollcall_registry::Registrar;
+use compact_str::CompactString;
+use rollcall_registry::{Registrar, model::ids::DEFAULT_NAMESPACE};
 use tokio::time::Instant;
 
 use super::{flight::Flight, trip::Trip};
@@ -44,7 +45,10 @@ impl<R: Registrar> Dispatcher<R> {
     }
 
     /// See [`crate::Router::invoke`].
-    pub(crate) async fn invoke(&self, call: Call) -> Result<Reply, Failure> {
+    pub(crate) async fn invoke(&self, mut call: Call) -> Result<Reply, Failure> {
+        if call.namespace.is_empty() {
+            call.namespace = CompactString::const_new(DEFAULT_NAMESPACE);
+        }
         let config = &self.shared.config;
         let Some(mut flight) = Flight::start(&self.in_flight, config.calls_in_flight, &self.shared.metrics)
         else {

@@ -11,7 +11,9 @@ use crate::{
     delivery::{Delivery, ReplyTo},
     limits,
     outcome::{Failure, Reason},
-    sessions::{connection::Ticket, device_sessions::DeviceSessions, slot::Terms, table::GroupQuery},
+    sessions::{
+        connection::Ticket, device_sessions::DeviceSessions, live::LiveDevice, slot::Terms, table::GroupQuery,
+    },
 };
 
 /// How often the holder picks again when others were faster to fill the device it had picked.
@@ -30,7 +32,7 @@ impl<R: Registrar> DeviceSessions<R> {
         reply: ReplyTo,
     ) -> Result<Ticket, (ReplyTo, Failure)> {
         match self.table.get(epoch) {
-            Some(live) => live.connection.deliver(&live, delivery, terms, reply),
+            Some(live) => self.hand_over(&live, delivery, terms, reply),
             None => {
                 Err((reply, Failure::not_executed(Reason::StaleRoute, "the session is no longer held here")))
             }
@@ -55,7 +57,7 @@ impl<R: Registrar> DeviceSessions<R> {
                 let failure = Failure::not_executed(Reason::DeviceBusy, "no device of the group has room");
                 return Err((reply, failure));
             }
-            match live.connection.deliver(&live, &mut delivery, terms, reply) {
+            match self.hand_over(&live, &mut delivery, terms, reply) {
                 Ok(ticket) => return Ok(ticket),
                 Err((waiter, failure)) => {
                     reply = waiter;
@@ -65,6 +67,23 @@ impl<R: Registrar> DeviceSessions<R> {
         }
         let gone = || Failure::not_executed(Reason::StaleRoute, "no such device of the group is held here");
         Err((reply, refused.unwrap_or_else(gone)))
+    }
+
+    /// Without a lease, only devices that were just heard are served: the others may have gone to another node.
+    fn hand_over(
+        &self,
+        live: &LiveDevice,
+        delivery: impl FnOnce() -> Box<Delivery>,
+        terms: Terms,
+        reply: ReplyTo,
+    ) -> Result<Ticket, (ReplyTo, Failure)> {
+        let heartbeat = self.shared.config.heartbeat_interval;
+        if !self.registry.lease_held() && live.connection.silence() > heartbeat {
+            let failure =
+                Failure::not_executed(Reason::HolderFenced, "the holder has lost touch with its cluster");
+            return Err((reply, failure));
+        }
+        live.connection.deliver(live, delivery, terms, reply)
     }
 
     /// Whether a route that finds nothing here may find it in a moment.

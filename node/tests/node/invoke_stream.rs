@@ -1,0 +1,281 @@
+//! `InvokeStream`, answered by a script instead of a router.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rollcall_node::{
+    api::{ArrivalLayer, InvokeApi, Invoker},
+    config::CallLimits,
+    limits::STREAM_CALLS,
+};
+use rollcall_proto::api::{
+    CancelCall, InvokeRequest, InvokeResponse, InvokeStreamRequest, InvokeStreamResponse, Reason as Why,
+    invoke_service_client::InvokeServiceClient, invoke_service_server::InvokeServiceServer,
+    invoke_stream_request::Kind, invoke_stream_response::Result as Answer,
+};
+use rollcall_registry::model::ids::{ClusterId, Epoch, LogIndex};
+use rollcall_router::{Call, Failure, Outcome, Reason, Reply, Timings};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Streaming, transport::Server};
+
+/// Answers `echo` at once, `wait` when told to, anything else with NO_DEVICE.
+#[derive(Clone)]
+struct Script {
+    gate: Arc<Semaphore>,
+    running: Arc<AtomicUsize>,
+}
+
+struct Running(Arc<AtomicUsize>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Invoker for Script {
+    async fn invoke(&self, call: Call) -> Result<Reply, Failure> {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let _running = Running(Arc::clone(&self.running));
+        match call.action.as_str() {
+            "echo" => {}
+            "wait" => self.gate.acquire().await.expect("a gate").forget(),
+            _ => return Err(Failure::not_executed(Reason::NoDevice, "nobody is there")),
+        }
+        Ok(Reply {
+            payload: call.payload,
+            content_type: String::new(),
+            metadata: Default::default(),
+            device_id: "phone-1".into(),
+            epoch: Epoch(1),
+            node: "n1".into(),
+            attempts: 1,
+            index: LogIndex(1),
+            timings: Timings::default(),
+        })
+    }
+
+    fn cluster_id(&self) -> Option<ClusterId> {
+        Some(ClusterId(1))
+    }
+}
+
+struct Conversation {
+    script: Script,
+    closing: CancellationToken,
+    requests: Option<mpsc::Sender<InvokeStreamRequest>>,
+    answers: Streaming<InvokeStreamResponse>,
+}
+
+impl Conversation {
+    async fn open() -> Self {
+        let script = Script { gate: Arc::new(Semaphore::new(0)), running: Arc::default() };
+        let closing = CancellationToken::new();
+        let address = serve(script.clone(), closing.clone()).await;
+        let mut client =
+            InvokeServiceClient::connect(format!("http://{address}")).await.expect("a connection");
+        let (requests, frames) = mpsc::channel(64);
+        let answers = client.invoke_stream(ReceiverStream::new(frames)).await.expect("a stream").into_inner();
+        Self { script, closing, requests: Some(requests), answers }
+    }
+
+    async fn send(&self, tag: u64, kind: Kind) {
+        let requests = self.requests.as_ref().expect("the request side is open");
+        requests.send(InvokeStreamRequest { tag, kind: Some(kind) }).await.expect("room");
+    }
+
+    async fn call(&self, tag: u64, action: &str) {
+        let call = InvokeRequest {
+            group: "sign".into(),
+            action: action.into(),
+            payload: tag.to_string().into(),
+            ..InvokeRequest::default()
+        };
+        self.send(tag, Kind::Call(call)).await;
+    }
+
+    async fn answer(&mut self) -> InvokeStreamResponse {
+        let answer = timeout(Duration::from_secs(10), self.answers.message()).await;
+        answer.expect("an answer in time").expect("no status").expect("an answer")
+    }
+
+    /// The next answer, which is a response under the tag that its payload repeats.
+    async fn response(&mut self) -> InvokeResponse {
+        let answer = self.answer().await;
+        match answer.result {
+            Some(Answer::Response(response)) => {
+                assert_eq!(response.payload, answer.tag.to_string());
+                response
+            }
+            other => panic!("no response but {other:?}"),
+        }
+    }
+
+    async fn failure(&mut self, tag: u64) -> rollcall_proto::api::Failure {
+        let answer = self.answer().await;
+        assert_eq!(answer.tag, tag);
+        match answer.result {
+            Some(Answer::Failure(failure)) => failure,
+            other => panic!("tag {tag} did not fail but got {other:?}"),
+        }
+    }
+
+    async fn wait_for_running(&self, count: usize) {
+        let give_up = tokio::time::Instant::now() + Duration::from_secs(10);
+        while self.script.running.load(Ordering::SeqCst) != count {
+            assert!(tokio::time::Instant::now() < give_up, "{count} calls should run");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+async fn serve(script: Script, closing: CancellationToken) -> SocketAddr {
+    let limits = CallLimits {
+        default_timeout: Duration::from_secs(30),
+        max_timeout: Duration::from_secs(300),
+        max_payload_bytes: 1 << 20,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let service = InvokeServiceServer::new(InvokeApi::new(script, limits, closing));
+    let server = Server::builder().layer(ArrivalLayer).add_service(service);
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_come_in_any_order_under_their_tags() {
+    let mut stream = Conversation::open().await;
+    stream.call(7, "wait").await;
+    stream.call(8, "echo").await;
+    assert_eq!(stream.response().await.payload, "8");
+    stream.script.gate.add_permits(1);
+    let late = stream.response().await;
+    assert_eq!(late.payload, "7");
+    assert_eq!(late.cluster_id, ClusterId(1).to_string());
+    assert_eq!(late.request_id.len(), 24);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_call_does_not_end_the_stream() {
+    let mut stream = Conversation::open().await;
+    stream.call(1, "dance").await;
+    let failure = stream.failure(1).await;
+    assert_eq!((failure.reason(), failure.code), (Why::NoDevice, Code::FailedPrecondition as i32));
+    stream.send(2, Kind::Call(InvokeRequest::default())).await;
+    let failure = stream.failure(2).await;
+    assert_eq!(failure.reason(), Why::InvalidArgument);
+    assert_eq!(failure.message, "group: is required");
+    stream.call(3, "echo").await;
+    assert_eq!(stream.response().await.payload, "3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_call_is_answered_and_dropped() {
+    let mut stream = Conversation::open().await;
+    stream.call(1, "wait").await;
+    stream.wait_for_running(1).await;
+    stream.send(1, Kind::Cancel(CancelCall {})).await;
+    let failure = stream.failure(1).await;
+    assert_eq!(failure.reason(), Why::Cancelled);
+    assert_eq!(Outcome::from_proto(failure.outcome()), Outcome::Unknown);
+    stream.wait_for_running(0).await;
+    stream.send(99, Kind::Cancel(CancelCall {})).await;
+    stream.call(1, "echo").await;
+    assert_eq!(stream.response().await.payload, "1", "the tag is free again, and an unknown one is no harm");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_in_flight_is_not_taken_twice() {
+    let mut stream = Conversation::open().await;
+    stream.call(1, "wait").await;
+    stream.call(1, "echo").await;
+    let failure = stream.failure(1).await;
+    assert_eq!(failure.message, "tag: a call with this tag is in flight");
+    stream.script.gate.add_permits(1);
+    assert_eq!(stream.response().await.payload, "1", "the first call goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_beyond_the_bound_are_refused_one_by_one() {
+    let mut stream = Conversation::open().await;
+    let most = STREAM_CALLS as u64;
+    for tag in 0..most {
+        stream.call(tag, "wait").await;
+    }
+    stream.wait_for_running(STREAM_CALLS).await;
+    stream.call(most, "echo").await;
+    let failure = stream.failure(most).await;
+    assert_eq!((failure.reason(), failure.code), (Why::Overloaded, Code::ResourceExhausted as i32));
+    stream.script.gate.add_permits(STREAM_CALLS);
+    for _ in 0..most {
+        stream.response().await;
+    }
+    stream.call(most, "echo").await;
+    assert_eq!(stream.response().await.payload, most.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_the_request_side_lets_calls_end() {
+    let mut stream = Conversation::open().await;
+    stream.call(1, "wait").await;
+    stream.wait_for_running(1).await;
+    stream.requests = None;
+    stream.script.gate.add_permits(1);
+    assert_eq!(stream.response().await.payload, "1");
+    let end = timeout(Duration::from_secs(10), stream.answers.message()).await.expect("an end in time");
+    assert!(end.expect("no status").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_goes_cancels_what_is_in_flight() {
+    let stream = Conversation::open().await;
+    stream.call(1, "wait").await;
+    stream.call(2, "wait").await;
+    stream.wait_for_running(2).await;
+    let script = stream.script.clone();
+    drop(stream);
+    let give_up = tokio::time::Instant::now() + Duration::from_secs(10);
+    while script.running.load(Ordering::SeqCst) != 0 {
+        assert!(tokio::time::Instant::now() < give_up, "the calls should be dropped");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_closes_says_so() {
+    let mut stream = Conversation::open().await;
+    stream.call(1, "echo").await;
+    stream.response().await;
+    stream.closing.cancel();
+    let end = timeout(Duration::from_secs(10), stream.answers.message()).await.expect("an end in time");
+    let status = end.expect_err("a status");
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(
+        tonic_types::StatusExt::get_details_error_info(&status).expect("ErrorInfo").reason,
+        "SHUTTING_DOWN"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_beyond_every_limit_ends_the_stream_with_its_reason() {
+    let mut stream = Conversation::open().await;
+    let call = InvokeRequest { payload: vec![0; 5 << 20].into(), ..InvokeRequest::default() };
+    stream.send(1, Kind::Call(call)).await;
+    let end = timeout(Duration::from_secs(10), stream.answers.message()).await.expect("an end in time");
+    let status = end.expect_err("a status");
+    let info = tonic_types::StatusExt::get_details_error_info(&status).expect("ErrorInfo");
+    assert_eq!((status.code(), info.reason.as_str()), (Code::OutOfRange, "PAYLOAD_TOO_LARGE"));
+}

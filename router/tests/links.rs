@@ -1,0 +1,288 @@
+//! Several nodes: calls that are forwarded over loopback links.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod world;
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use bytes::Bytes;
+use rollcall_proto::{
+    device::attach_response::Frame as Down,
+    peer::{LinkRequest, link_service_client::LinkServiceClient},
+};
+use rollcall_registry::model::ids::{LogIndex, NodeId};
+use rollcall_router::{Call, Failure, Outcome, Reason, Reply, Router, Stage};
+use tokio::task::{JoinHandle, JoinSet};
+use world::{
+    Cluster,
+    agent::{Agent, attach, profile},
+    call, call_to, call_within,
+    registrar::FakeRegistrar,
+    wait_until,
+};
+
+fn invoke(router: &Router<FakeRegistrar>, call: Call) -> JoinHandle<Result<Reply, Failure>> {
+    let router = router.clone();
+    tokio::spawn(async move { router.invoke(call).await })
+}
+
+async fn failure(call: JoinHandle<Result<Reply, Failure>>) -> Failure {
+    call.await.expect("the task ends").expect_err("the call fails")
+}
+
+async fn reply(call: JoinHandle<Result<Reply, Failure>>) -> Reply {
+    call.await.expect("the task ends").expect("the call succeeds")
+}
+
+#[tokio::test]
+async fn a_call_is_forwarded_to_the_node_that_holds_the_device() {
+    let cluster = Cluster::start(3).await;
+    let mut agent = Agent::attached(cluster.router(2), "d", 1).await;
+    for (from, sent) in [(1, call_to("d")), (3, call())] {
+        let waiting = invoke(cluster.router(from), Call { payload: Bytes::from_static(b"x"), ..sent });
+        let received = agent.next_call().await;
+        assert_eq!(&received.payload[..], b"x");
+        assert_eq!(received.token[..8], from.to_be_bytes(), "the token names the origin");
+        agent.answer(1, &received, Bytes::from_static(b"y")).await;
+        let reply = reply(waiting).await;
+        assert_eq!((&reply.payload[..], reply.node.as_str(), reply.attempts), (&b"y"[..], "n2", 1));
+        assert!(reply.timings.forward.is_some());
+    }
+}
+
+#[tokio::test]
+async fn half_a_megabyte_travels_both_ways() {
+    let cluster = Cluster::start(2).await;
+    let _agent = Agent::attached(cluster.router(2), "d", 4).await.echo();
+    let payload = Bytes::from((0..500_000u32).map(|at| (at / 7) as u8).collect::<Vec<_>>());
+    let calls: Vec<_> = (0..4)
+        .map(|_| invoke(cluster.router(1), Call { payload: payload.clone(), ..call_to("d") }))
+        .collect();
+    for call in calls {
+        assert_eq!(reply(call).await.payload, payload);
+    }
+}
+
+#[tokio::test]
+async fn a_large_reply_does_not_delay_small_ones() {
+    let cluster = Cluster::start(2).await;
+    let _agent = Agent::attached(cluster.router(2), "d", 64).await.echo();
+    let payload = Bytes::from(vec![1; 16 * 1024 * 1024]);
+    let large = invoke(cluster.router(1), Call { payload: payload.clone(), ..call_to("d") });
+    let mut overtook = 0;
+    while !large.is_finished() {
+        reply(invoke(cluster.router(1), call_to("d"))).await;
+        overtook += 1;
+    }
+    assert_eq!(reply(large).await.payload, payload);
+    assert!(overtook > 3, "only {overtook} small calls were answered meanwhile");
+}
+
+#[tokio::test]
+async fn a_thousand_calls_are_in_flight_to_one_agent() {
+    let cluster = Cluster::start(2).await;
+    let mut agent = Agent::attached(cluster.router(2), "d", 1_000).await;
+    let calls: Vec<_> = (0..1_000).map(|_| invoke(cluster.router(1), call_to("d"))).collect();
+    let mut received = Vec::new();
+    while received.len() < 1_000 {
+        received.push(agent.next_call().await);
+    }
+    for call in received.iter().rev() {
+        agent.answer(1, call, Bytes::new()).await;
+    }
+    for call in calls {
+        reply(call).await;
+    }
+    assert_eq!(cluster.router(1).calls_in_flight(), 0);
+}
+
+#[tokio::test]
+async fn cancel_and_deadline_reach_the_device() {
+    let cluster = Cluster::start(2).await;
+    let mut agent = Agent::attached(cluster.router(2), "d", 1).await;
+    let dropped = invoke(cluster.router(1), call_to("d"));
+    let received = agent.next_call().await;
+    dropped.abort();
+    assert!(matches!(agent.next().await, Down::Cancel(cancel) if cancel.tag == received.tag));
+    let late = invoke(cluster.router(1), call_within("d", Duration::from_millis(100)));
+    let late = failure(late).await;
+    assert_eq!(
+        (late.reason, late.stage, late.outcome),
+        (Reason::Deadline, Some(Stage::Queue), Outcome::NotExecuted)
+    );
+    assert_eq!(late.node.as_deref(), Some("n2"), "the holder knew where the time ran out");
+    agent.answer(1, &received, Bytes::new()).await;
+    let late = invoke(cluster.router(1), call_within("d", Duration::from_millis(100)));
+    let received = agent.next_call().await;
+    let late = failure(late).await;
+    assert_eq!((late.stage, late.outcome), (Some(Stage::Device), Outcome::Unknown));
+    assert!(matches!(agent.next().await, Down::Cancel(cancel) if cancel.tag == received.tag));
+}
+
+#[tokio::test]
+async fn a_fenced_holder_refuses_forwarded_calls_and_serves_its_own() {
+    let cluster = Cluster::start(2).await;
+    let _agent = Agent::attached(cluster.router(2), "d", 1).await.echo();
+    cluster.registrar(2).leased.store(false, Ordering::Relaxed);
+    let failed = failure(invoke(cluster.router(1), call_to("d"))).await;
+    assert_eq!((failed.reason, failed.outcome), (Reason::HolderFenced, Outcome::NotExecuted));
+    reply(invoke(cluster.router(2), call_to("d"))).await;
+}
+
+#[tokio::test]
+async fn a_stale_route_is_followed_once_to_the_newer_epoch() {
+    let cluster = Cluster::start(3).await;
+    let mut old = Agent::connect(cluster.router(2)).await;
+    old.attach(1, attach("d", 5, 1, profile(1))).await;
+    cluster.log.hold_back(0);
+    let mut new = Agent::connect(cluster.router(3)).await;
+    let attached = new.attach(1, attach("d", 6, 1, profile(1))).await;
+    let waiting = invoke(cluster.router(1), call_to("d"));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    cluster.log.catch_up(0);
+    let received = new.next_call().await;
+    assert_eq!(received.epoch, attached.epoch);
+    new.answer(1, &received, Bytes::new()).await;
+    let reply = reply(waiting).await;
+    assert_eq!((reply.node.as_str(), reply.attempts), ("n3", 2));
+}
+
+#[tokio::test]
+async fn a_route_that_stays_stale_fails_as_such() {
+    let cluster = Cluster::start(3).await;
+    let mut old = Agent::connect(cluster.router(2)).await;
+    old.attach(1, attach("d", 5, 1, profile(1))).await;
+    cluster.log.hold_back(0);
+    let mut new = Agent::connect(cluster.router(3)).await;
+    new.attach(1, attach("d", 6, 1, profile(1))).await;
+    let failed = failure(invoke(cluster.router(1), call_to("d"))).await;
+    assert_eq!((failed.reason, failed.outcome), (Reason::StaleRoute, Outcome::NotExecuted));
+    assert!(new.hears_nothing().await);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_behind_waits_for_the_index_that_a_caller_names() {
+    let cluster = Cluster::start(2).await;
+    cluster.log.hold_back(0);
+    let _agent = Agent::attached(cluster.router(2), "d", 1).await.echo();
+    assert_eq!(failure(invoke(cluster.router(1), call_to("d"))).await.reason, Reason::NotConnected);
+    let fresh = invoke(cluster.router(1), Call { min_index: cluster.log.index(), ..call_to("d") });
+    wait_until("the call waits", || cluster.router(1).calls_in_flight() == 1).await;
+    cluster.log.catch_up(0);
+    reply(fresh).await;
+    let ahead = Call { min_index: LogIndex(1_000_000), ..call_within("d", Duration::from_millis(50)) };
+    let failed = failure(invoke(cluster.router(1), ahead)).await;
+    assert_eq!((failed.reason, failed.outcome), (Reason::Deadline, Outcome::NotExecuted));
+}
+
+#[tokio::test]
+async fn a_groups_call_prefers_its_own_node_and_overflows_to_others() {
+    let cluster = Cluster::start(2).await;
+    let mut here = Agent::attached(cluster.router(1), "here", 1).await;
+    let mut there = Agent::attached(cluster.router(2), "there", 1).await;
+    let first = invoke(cluster.router(1), call());
+    let at_home = here.next_call().await;
+    let second = invoke(cluster.router(1), call());
+    let away = there.next_call().await;
+    let third = invoke(cluster.router(1), call());
+    assert!(there.hears_nothing().await, "it has no room either");
+    there.answer(1, &away, Bytes::new()).await;
+    assert_eq!(reply(second).await.node, "n2");
+    here.answer(1, &at_home, Bytes::new()).await;
+    assert_eq!(reply(first).await.node, "n1");
+    let queued = here.next_call().await;
+    here.answer(1, &queued, Bytes::new()).await;
+    let third = reply(third).await;
+    assert_eq!((third.node.as_str(), third.attempts), ("n1", 2), "no room anywhere: it waited at home");
+}
+
+#[tokio::test]
+async fn a_link_of_another_cluster_or_for_another_node_is_refused() {
+    let cluster = Cluster::start(2).await;
+    let address = cluster.address(2);
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).expect("a URL");
+    let channel = channel.connect().await.expect("the node listens");
+    let ours = format!("{:032x}", 7);
+    let theirs = format!("{:032x}", 8);
+    for (cluster_id, target, accepted) in [(&ours, "2", true), (&theirs, "2", false), (&ours, "1", false)] {
+        let mut request = tonic::Request::new(futures::stream::pending::<LinkRequest>());
+        for (name, value) in [
+            ("rollcall-cluster-id", cluster_id.as_str()),
+            ("rollcall-source-id", "1"),
+            ("rollcall-target-id", target),
+        ] {
+            request.metadata_mut().insert(name, value.parse().expect("a value"));
+        }
+        let opened = LinkServiceClient::new(channel.clone()).link(request).await;
+        match opened {
+            Ok(_) => assert!(accepted),
+            Err(status) => {
+                assert!(!accepted);
+                assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cut_link_ends_its_calls_honestly_and_comes_back() {
+    let cluster = Cluster::start(2).await;
+    let mut agent = Agent::attached(cluster.router(2), "d", 2).await;
+    let executing = invoke(cluster.router(1), call_to("d"));
+    let received = agent.next_call().await;
+    cluster.cut(2);
+    let failed = failure(executing).await;
+    assert_eq!((failed.reason, failed.outcome), (Reason::HolderUnreachable, Outcome::Unknown));
+    assert!(matches!(agent.next().await, Down::Cancel(cancel) if cancel.tag == received.tag));
+    let refused = failure(invoke(cluster.router(1), call_to("d"))).await;
+    assert_eq!((refused.reason, refused.outcome), (Reason::HolderUnreachable, Outcome::NotExecuted));
+    cluster.mend(2);
+    wait_until("the link is up again", || cluster.router(1).link(NodeId(2)).is_some_and(|link| link.up))
+        .await;
+    let waiting = invoke(cluster.router(1), call_to("d"));
+    let received = agent.next_call().await;
+    agent.answer(1, &received, Bytes::new()).await;
+    reply(waiting).await;
+}
+
+#[tokio::test]
+async fn a_silent_peer_takes_no_new_calls() {
+    let cluster = Cluster::start(2).await;
+    let mut agent = Agent::attached(cluster.router(2), "d", 2).await;
+    let executing = invoke(cluster.router(1), call_to("d"));
+    agent.next_call().await;
+    cluster.stall(2, true);
+    wait_until("the link is down", || cluster.router(1).link(NodeId(2)).is_some_and(|link| !link.up)).await;
+    let refused = failure(invoke(cluster.router(1), call_to("d"))).await;
+    assert_eq!((refused.reason, refused.outcome), (Reason::HolderUnreachable, Outcome::NotExecuted));
+    let failed = failure(executing).await;
+    assert_eq!((failed.reason, failed.outcome), (Reason::HolderUnreachable, Outcome::Unknown));
+    cluster.stall(2, false);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_from_all_sides_end_exactly_once() {
+    let cluster = Cluster::start(3).await;
+    for id in 1..=3 {
+        for device in 0..3 {
+            drop(Agent::attached(cluster.router(id), &format!("d{id}-{device}"), 4).await.echo());
+        }
+    }
+    let mut calls = JoinSet::new();
+    for number in 0..3_000u64 {
+        let router = cluster.router(number % 3 + 1).clone();
+        calls.spawn(async move { router.invoke(call()).await });
+    }
+    let mut answered = 0;
+    while let Some(ended) = calls.join_next().await {
+        match ended.expect("the task ends") {
+            Ok(_) => answered += 1,
+            Err(failure) => assert_eq!(failure.outcome, Outcome::NotExecuted, "{failure}"),
+        }
+    }
+    assert!(answered > 100, "{answered} of 3000");
+    for id in 1..=3 {
+        assert_eq!(cluster.router(id).calls_in_flight(), 0);
+    }
+}
