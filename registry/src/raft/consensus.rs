@@ -101,6 +101,15 @@ impl Consensus {
             && metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < RAFT_ELECTION_MIN)
     }
 
+    /// The term in which this node may grant leases: it leads with a quorum, and has applied an entry of its own term, so
+    /// that no end of a node that an earlier leader wrote is still to come.
+    pub(crate) fn granting_term(&self) -> Option<u64> {
+        let metrics = self.metrics();
+        let term = metrics.current_term;
+        let caught_up = metrics.last_applied.is_some_and(|applied| applied.leader_id.term == term);
+        (caught_up && self.leads_with_quorum()).then_some(term)
+    }
+
     /// Founds the cluster with these voters, all at once. A second time does nothing.
     pub(super) async fn initialize(&self, members: BTreeMap<u64, Member>) -> Result<(), LeaderError> {
         match self.raft.initialize(members).await {

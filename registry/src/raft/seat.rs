@@ -142,7 +142,7 @@ fn keeper(consensus: &Consensus, routes: &Routes) -> (KeeperHandle, AbortHandle)
     let reporting = consensus.clone();
     keeper::spawn(
         routes.clone(),
-        Arc::new(move || granting.leads_with_quorum()),
+        Arc::new(move || granting.granting_term()),
         Arc::new(move |node, incarnation| {
             let consensus = reporting.clone();
             let down = NodeDown { node, incarnation, reason: NodeDownReason::LeaseLapsed };
