@@ -109,6 +109,11 @@ impl Registry {
         let watching = tokio::spawn(report_fault(opened.log.backend().clone(), fatal.clone()));
         let history = WatchHistory::new();
         opened.observers.add(Arc::new(history.clone()));
+        let restored = opened.machine.routes().applied_index();
+        if restored != LogIndex(0) {
+            // What led to the snapshot is not in the history, and who waits for it need not.
+            opened.observers.snapshot_installed(restored);
+        }
         let registry = Self {
             inner: Arc::new(Inner {
                 config,
