@@ -303,6 +303,15 @@ fn open(config: &RegistryConfig) -> Result<Parts, StartError> {
     let log = Log::new(SledLog::open(&dir)?);
     let machine = Machine::open(snapshots.clone(), observers.clone()).map_err(StartError::Snapshot)?;
     let folder = Folder::open(dir, &config.name)?;
+    if folder.name() != config.name {
+        return Err(StartError::Refused(format!(
+            "the data folder {} belongs to node {}, and this node is called {}: \
+             mend the name, or give this node a folder of its own",
+            config.data_dir.display(),
+            folder.name(),
+            config.name
+        )));
+    }
     Ok(Parts { folder, log, machine, snapshots, observers })
 }
 
