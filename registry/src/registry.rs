@@ -13,7 +13,6 @@ use crate::{
     fatal::{FatalReason, FatalSender},
     handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar},
     leases::holder::HeldLease,
-    limits::LEADER_TIMEOUT,
     membership::folder::Folder,
     model::{
         command::{Addresses, ChangeKind, Command, NodeDown, NodeDownReason, OpenSession, SessionChange},
@@ -217,13 +216,12 @@ impl Registry {
     }
 
     async fn leave(&self, seated: &Seated) {
+        // First, or it would register this node again.
+        seated.presence.abort();
         let incarnation = self.inner.lease.incarnation();
         if incarnation != Incarnation(0) {
             let down = NodeDown { node: seated.seat().node, incarnation, reason: NodeDownReason::Stopped };
-            let command = Arc::new(Command::NodeDown(down));
-            seated.presence.abort();
-            let proposed = tokio::time::timeout(LEADER_TIMEOUT, seated.leader.propose(&command)).await;
-            if !matches!(proposed, Ok(Ok(_))) {
+            if !seated.leader.propose_soon(&Arc::new(Command::NodeDown(down))).await {
                 tracing::warn!("the cluster was not told that this node stops; its lease will lapse");
             }
         }
