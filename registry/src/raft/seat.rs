@@ -71,7 +71,8 @@ async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
     // The batcher is there before Raft replays the log, so that it misses nothing; it proposes once Raft is up.
     let (leader_known, leader_later) = tokio::sync::watch::channel(None::<Leader>);
     let (batcher, batching) = batcher::spawn(seat.node, propose_later(leader_later), epochs(routes.clone()));
-    inner.observers.add(Arc::new(LocalObserver {
+    // Others ask for this node's incarnation when they see its start: it has to be known by then.
+    inner.observers.add_first(Arc::new(LocalObserver {
         node: seat.node,
         boot: inner.folder.boot(),
         routes: routes.clone(),
