@@ -2,6 +2,7 @@
 
 mod channels;
 mod chores;
+mod compaction;
 pub(crate) mod consensus;
 mod door;
 pub mod entry_codec;
