@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    clock::Moment,
+    clock::{Moment, unix_now},
     fatal::{FatalReason, FatalSender},
     handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar},
     leases::holder::HeldLease,
@@ -214,7 +214,8 @@ impl Registry {
     async fn leave(&self, seated: &Seated) {
         let incarnation = self.inner.lease.incarnation();
         if incarnation != Incarnation(0) {
-            let down = NodeDown { node: seated.seat().node, incarnation, reason: NodeDownReason::Stopped };
+            let (node, reason) = (seated.seat().node, NodeDownReason::Stopped);
+            let down = NodeDown { node, incarnation, reason, at: unix_now() };
             let command = Arc::new(Command::NodeDown(down));
             seated.presence.abort();
             let proposed = tokio::time::timeout(LEADER_TIMEOUT, seated.leader.propose(&command)).await;

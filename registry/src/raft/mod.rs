@@ -5,6 +5,7 @@ mod chores;
 pub(crate) mod consensus;
 mod door;
 pub mod entry_codec;
+mod housekeeping;
 mod identity;
 mod joining;
 pub(crate) mod leader;
@@ -14,6 +15,7 @@ mod network;
 mod presence;
 mod raft_service;
 mod recent_entries;
+mod record_refusal;
 mod seat;
 pub mod snapshot;
 mod snapshot_transfer;
@@ -27,7 +29,9 @@ use rollcall_proto::peer::{
     membership_service_server::MembershipServiceServer, raft_service_server::RaftServiceServer,
 };
 
+pub(crate) use consensus::LeaderError;
 pub use identity::Seat;
+pub(crate) use leader::Proposed;
 pub(crate) use seat::{Seated, status};
 
 /// The durable log, as openraft uses it.
