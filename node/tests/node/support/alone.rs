@@ -13,16 +13,18 @@ use rollcall_node::cluster::{
     Cluster, ClusterConfig, ClusterStatus, Cursor, MemberError, Watch, WatchError, WatchItem,
 };
 use rollcall_registry::{
-    ApplyObserver, ChangeError, Opened, ReadError, Registrar, Routes,
+    Administration, AdministerError, ApplyObserver, ChangeError, Opened, ReadError, Registrar, Routes,
     model::{
         command::{
-            Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeUp, OpenSession, SessionChange,
+            Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp,
+            OpenSession, SessionChange,
         },
         ids::{
             BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, LogIndex, NodeId,
-            Registration, StorageId,
+            Registration, StorageId, UnixMillis,
         },
         profile::Profile,
+        rejection::CommandRejection,
         response::Response,
         state::State,
     },
@@ -74,6 +76,14 @@ impl Alone {
         self.inner.has_quorum.store(has_quorum, Ordering::SeqCst);
     }
 
+    /// Its node's registration ends, as if its lease had lapsed.
+    pub fn lapse(&self) {
+        let down =
+            NodeDown { node: NODE, incarnation: self.incarnation(), reason: NodeDownReason::LeaseLapsed };
+        let mut log = self.inner.log.lock().expect("a lock");
+        self.apply(&mut log, &Command::NodeDown(down));
+    }
+
     /// A fault that its node cannot outlive.
     pub fn fail(&self) {
         self.inner.broken.notify_one();
@@ -101,6 +111,7 @@ impl Alone {
             incarnation: self.incarnation(),
             number: BatchNumber(log.batches),
             changes: vec![SessionChange { device, kind }],
+            at: UnixMillis(0),
         };
         let (index, response) = self.apply(&mut log, &Command::Batch(batch));
         match response {
@@ -128,6 +139,7 @@ impl Alone {
             registration: Registration(1),
             addresses: self.inner.config.advertise.clone(),
             version: self.inner.config.version.as_str().into(),
+            at: UnixMillis(0),
         };
         let mut log = self.inner.log.lock().expect("a lock");
         self.apply(&mut log, &Command::FoundCluster(found));
@@ -243,7 +255,10 @@ impl Cluster for Alone {
         match after {
             Some(cursor) if cursor.cluster != CLUSTER => Err(WatchError::OtherCluster),
             // Keeps no history.
-            Some(cursor) if cursor.index < self.inner.routes.applied_index() => Err(WatchError::TooOld),
+            Some(cursor) if cursor.index < self.inner.routes.applied_index() => {
+                let oldest = self.inner.routes.applied_index();
+                Err(WatchError::TooOld { asked: cursor.index, oldest })
+            }
             _ => Ok(Changes { changes }),
         }
     }
@@ -258,6 +273,15 @@ impl Cluster for Alone {
 
     async fn disconnect(&self, device: DeviceKey, epoch: Epoch) -> Result<LogIndex, ChangeError> {
         self.change(device, ChangeKind::Close(epoch))
+    }
+
+    async fn administer(&self, change: Administration) -> Result<LogIndex, AdministerError> {
+        let mut log = self.inner.log.lock().expect("a lock");
+        match self.apply(&mut log, &change.into_command()) {
+            (index, Response::Done) => Ok(index),
+            (_, Response::Rejected(CommandRejection::Record(rejection))) => Err(rejection.into()),
+            (_, other) => panic!("an administrator was answered with {other}"),
+        }
     }
 
     async fn fatal(&self) -> String {
@@ -275,6 +299,6 @@ pub struct Changes {
 
 impl Watch for Changes {
     async fn next(&mut self) -> Result<WatchItem, WatchError> {
-        self.changes.recv().await.map_err(|_| WatchError::TooOld)
+        self.changes.recv().await.map_err(|_| WatchError::Stopping)
     }
 }
