@@ -84,6 +84,24 @@ pub enum Event {
     BatchApplied(BatchOutcome),
 }
 
+impl Event {
+    /// The one device that it is about.
+    pub fn device(&self) -> Option<&DeviceKey> {
+        match self {
+            Self::Opened { device, .. }
+            | Self::Closed { device, .. }
+            | Self::Updated { device, .. }
+            | Self::Created { device, .. }
+            | Self::Changed { device, .. }
+            | Self::Removed { device, .. } => Some(device),
+            Self::NodeUp { .. }
+            | Self::NodeDown { .. }
+            | Self::NodeAdmitted { .. }
+            | Self::BatchApplied(_) => None,
+        }
+    }
+}
+
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseCause {

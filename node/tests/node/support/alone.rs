@@ -13,7 +13,7 @@ use rollcall_node::cluster::{
     Cluster, ClusterConfig, ClusterStatus, Cursor, MemberError, Watch, WatchError, WatchItem,
 };
 use rollcall_registry::{
-    Administration, AdministerError, ApplyObserver, ChangeError, Opened, ReadError, Registrar, Routes,
+    AdministerError, Administration, ApplyObserver, ChangeError, Opened, ReadError, Registrar, Routes,
     model::{
         command::{
             Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp,
@@ -78,8 +78,12 @@ impl Alone {
 
     /// Its node's registration ends, as if its lease had lapsed.
     pub fn lapse(&self) {
-        let down =
-            NodeDown { node: NODE, incarnation: self.incarnation(), reason: NodeDownReason::LeaseLapsed };
+        let down = NodeDown {
+            node: NODE,
+            incarnation: self.incarnation(),
+            reason: NodeDownReason::LeaseLapsed,
+            at: UnixMillis(0),
+        };
         let mut log = self.inner.log.lock().expect("a lock");
         self.apply(&mut log, &Command::NodeDown(down));
     }
