@@ -2,6 +2,7 @@
 //!
 //! Device streams and calls do not live here. `openraft` appears only in [`raft`], `sled` only in [`storage`].
 
+pub mod backup;
 pub mod batcher;
 pub mod clock;
 pub mod codec;

@@ -14,6 +14,7 @@ mod network;
 mod presence;
 mod raft_service;
 mod recent_entries;
+mod saving;
 mod seat;
 pub mod snapshot;
 mod snapshot_transfer;
@@ -28,6 +29,7 @@ use rollcall_proto::peer::{
 };
 
 pub use identity::Seat;
+pub(crate) use saving::snapshot_at;
 pub(crate) use seat::{Seated, status};
 
 /// The durable log, as openraft uses it.
