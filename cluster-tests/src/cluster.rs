@@ -19,7 +19,6 @@ pub struct Cluster {
     ports: PortBlock,
     plan: ClusterPlan,
     binaries: Binaries,
-    finished: bool,
     _turn: Option<Turn>,
 }
 
@@ -41,7 +40,6 @@ impl Cluster {
             ports: PortBlock::claim()?,
             plan,
             binaries,
-            finished: false,
             _turn: turn,
         };
         for _ in 0..cluster.plan.founders {
@@ -222,27 +220,18 @@ impl Cluster {
     ///
     /// # Errors
     /// A node was not well; its logs and data are kept.
-    pub async fn finish(mut self) -> anyhow::Result<()> {
+    pub async fn finish(self) -> anyhow::Result<()> {
         self.check_health()?;
         for node in &self.nodes {
             if node.is_running() {
                 node.kill9()?;
             }
         }
-        self.finished = true;
         self.scratch.discard()
     }
 
     /// The cluster lives in a static: its data goes when the process ends, unless a test that shares it fails.
     pub(crate) fn discard_at_exit(&self) {
         self.scratch.discard_at_exit();
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.scratch.keep();
-        }
     }
 }

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{bail, ensure};
 use rollcall_cluster_tests::{
-    Cluster, HEAL_PATIENCE, Lab, LabDevice, Node, SPREAD_PATIENCE, call, refusal, wait_until,
+    Cluster, HEAL_PATIENCE, Lab, LabDevice, Node, RawDevice, RawProfile, SPREAD_PATIENCE, call, refusal,
+    wait_until,
 };
 use rollcall_proto::api::InvokeRequest;
 use tokio::time::Instant;
@@ -199,5 +200,35 @@ async fn a_node_that_is_asked_to_stop_sends_its_devices_elsewhere() -> anyhow::R
     leaving.start()?;
     cluster.settled(HEAL_PATIENCE).await?;
     all_callable(&cluster, &devices).await?;
+    cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_late_close_of_a_node_that_slept_changes_nothing() -> anyhow::Result<()> {
+    let cluster = Cluster::start(3).await?;
+    let (_, sleeper, awake) = cluster.leader_and_two_others().await?;
+    for round in 0..5 {
+        let device_id = format!("moved-{round}");
+        let profile = RawProfile::new(&device_id, "movable");
+        let (old, first) = RawDevice::attached(&sleeper.device_url(), &profile).await?;
+        cluster.caught_up(SPREAD_PATIENCE).await?;
+        sleeper.pause()?;
+        let new = Lab::new(&device_id, "movable").attach(&[awake.device_url()]).await?;
+        let (_, epoch) = new.attached(SPREAD_PATIENCE).await?;
+        ensure!(epoch > first.epoch, "{epoch} after {}", first.epoch);
+        // What the sleeper hears first when it wakes: that its old session is lost. It does not know of the new one.
+        drop(old);
+        sleeper.resume()?;
+        cluster.caught_up(SPREAD_PATIENCE).await?;
+        // An entry of the sleeper's own, behind whatever it closed.
+        Lab::new("marker", "marker").attach(&[sleeper.device_url()]).await?.shutdown().await;
+        cluster.caught_up(SPREAD_PATIENCE).await?;
+        for node in cluster.running() {
+            let seen = node.api()?.device(&device_id).await?.session;
+            let at = seen.as_ref().map(|session| (session.node.clone(), session.epoch));
+            ensure!(at == Some((awake.name.clone(), epoch)), "{} sees {device_id} at {at:?}", node.name);
+            node.api()?.echo("movable", &device_id).await?;
+        }
+    }
     cluster.finish().await
 }

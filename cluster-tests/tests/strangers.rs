@@ -1,6 +1,6 @@
 //! Nodes of another cluster are kept out, whichever way they come.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use rollcall_cluster_tests::{
     Cli, Cluster, ClusterPlan, HEAL_PATIENCE, Lab, SPREAD_PATIENCE, Scratch, wait_until,
 };
@@ -52,13 +52,17 @@ async fn a_member_of_another_cluster_cannot_come_in() -> anyhow::Result<()> {
 async fn a_stranger_at_the_address_of_a_lost_node_is_not_taken_for_it() -> anyhow::Result<()> {
     let ours = Cluster::start(3).await?;
     let theirs = ClusterPlan::of(1).beside_another().start().await?;
-    let (_leader, lost, other) = ours.leader_and_two_others().await?;
-    let _device = Lab::new("ours", "ours").attach(&[other.device_url()]).await?;
-    ours.caught_up(SPREAD_PATIENCE).await?;
-
-    // The stranger, founded elsewhere, comes back where our follower was, under its name even.
+    // The stranger, founded elsewhere, comes back where one of ours was: under its name, and with the same node id.
     let stranger = theirs.node("n1")?;
     let foreign_id = stranger.api()?.cluster().await?.cluster_id;
+    let number = stranger.api()?.nodes().await?[0].node_id;
+    let ours_by_number = ours.nodes[0].api()?.nodes().await?;
+    let namesake =
+        ours_by_number.iter().find(|node| node.node_id == number).context("ours has no such id")?;
+    let lost = ours.node(&namesake.name)?;
+    let other = ours.nodes.iter().find(|node| node.name != lost.name).context("no other node")?;
+    let _device = Lab::new("ours", "ours").attach(&[other.device_url()]).await?;
+    ours.caught_up(SPREAD_PATIENCE).await?;
     stranger.kill9()?;
     lost.kill9()?;
     let mut arguments = lost.arguments();
@@ -66,7 +70,7 @@ async fn a_stranger_at_the_address_of_a_lost_node_is_not_taken_for_it() -> anyho
         ("--data-dir", stranger.data_dir.clone().into_os_string()),
         ("--join", stranger.peer_addr().into()),
         ("--bootstrap-expect", "1".into()),
-        ("--name", "n1".into()),
+        ("--name", stranger.name.clone().into()),
     ] {
         if let Some(at) = arguments.iter().position(|argument| argument == flag) {
             arguments[at + 1] = value;

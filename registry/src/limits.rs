@@ -111,6 +111,10 @@ pub const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
 /// How long a request to the leader may take before another try.
 pub const LEADER_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How often a new leader is asked again until its first quorum ack: about a round trip.
+pub const LEADER_READY_EVERY: Duration = Duration::from_millis(5);
+/// How long a stopping node waits for Raft to end: a disk that hangs must not keep the process.
+pub const RAFT_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a leader beats.
 pub const RAFT_HEARTBEAT: Duration = Duration::from_millis(100);
 /// The shortest election time-out. openraft adds it to the leader's lease, which lasts [`RAFT_ELECTION_MAX`]: a follower

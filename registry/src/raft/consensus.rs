@@ -7,7 +7,7 @@ use std::{
 
 use openraft::{
     ChangeMembers, Config, Instant, Raft, ReadPolicy, SnapshotPolicy,
-    errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError},
+    errors::{ClientWriteError, ForwardReason, InitializeError, LinearizableReadError, RaftError},
 };
 
 use super::{
@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     limits::{
-        RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, SNAPSHOT_DEADLINE, SNAPSHOT_EVERY_ENTRIES,
-        SNAPSHOT_KEEP_ENTRIES,
+        LEADER_READY_EVERY, RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_STOP_TIMEOUT,
+        SNAPSHOT_DEADLINE, SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_KEEP_ENTRIES,
     },
     membership::promotion::{self, Learner},
     model::{
@@ -101,6 +101,15 @@ impl Consensus {
             && metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < RAFT_ELECTION_MIN)
     }
 
+    /// The term in which this node may grant leases: it leads with a quorum, and has applied an entry of its own term, so
+    /// that no end of a node that an earlier leader wrote is still to come.
+    pub(crate) fn granting_term(&self) -> Option<u64> {
+        let metrics = self.metrics();
+        let term = metrics.current_term;
+        let caught_up = metrics.last_applied.is_some_and(|applied| applied.leader_id.term == term);
+        (caught_up && self.leads_with_quorum()).then_some(term)
+    }
+
     /// Founds the cluster with these voters, all at once. A second time does nothing.
     pub(super) async fn initialize(&self, members: BTreeMap<u64, Member>) -> Result<(), LeaderError> {
         match self.raft.initialize(members).await {
@@ -115,17 +124,27 @@ impl Consensus {
     }
 
     /// Commits and applies a command here, if this node leads.
+    ///
+    /// A leader takes nothing until its first quorum ack, nor after a quorum was silent for a while: it refuses before
+    /// anything is written, and is asked again, for at most an election time-out.
     pub(crate) async fn write(&self, command: Arc<Command>) -> Result<(LogIndex, Response), LeaderError> {
-        match self.raft.client_write(command).await {
-            Ok(written) => Ok((LogIndex(written.log_id.index), written.data)),
-            Err(error) => Err(self.write_error(error)),
+        let patience = tokio::time::Instant::now() + RAFT_ELECTION_MAX;
+        loop {
+            let error = match self.raft.client_write(Arc::clone(&command)).await {
+                Ok(written) => return Ok((LogIndex(written.log_id.index), written.data)),
+                Err(error) => error,
+            };
+            if !is_lease_expired(&error) || tokio::time::Instant::now() >= patience {
+                return Err(self.write_error(error));
+            }
+            tokio::time::sleep(LEADER_READY_EVERY).await;
         }
     }
 
     fn write_error(&self, error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> LeaderError {
         match error {
             RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
-                // A fresh leader refuses until its first quorum ack: it still is the one to ask.
+                // A leader without a quorum's ack names nobody: it still is the one to ask.
                 let leader = forward.leader_id.map(NodeId).or_else(|| self.leader());
                 LeaderError::NotLeader(leader)
             }
@@ -181,7 +200,7 @@ impl Consensus {
         }
     }
 
-    /// Hands leadership to another voter, if this node leads and there is one.
+    /// Hands leadership to another voter, if this node leads and there is one; waits a little until it has it.
     pub(crate) async fn hand_over(&self) {
         let metrics = self.metrics();
         let (Some(replication), true) =
@@ -194,10 +213,28 @@ impl Consensus {
             .into_iter()
             .filter(|(id, _)| voters.contains(id) && *id != self.seat.node.0)
             .max_by_key(|(_, matched)| matched.as_ref().map(|log_id| log_id.index));
-        if let Some((id, _)) = best
-            && let Err(error) = self.raft.trigger().transfer_leader(id).await
-        {
+        let Some((id, _)) = best else {
+            return;
+        };
+        if let Err(error) = self.raft.trigger().transfer_leader(id).await {
             tracing::debug!(%error, to = id, "leadership was not handed over");
+            return;
+        }
+        // That only asks this node's Raft: stopped at once, it would not have asked the other.
+        if tokio::time::timeout(RAFT_ELECTION_MAX, self.leaves(self.seat.node)).await.is_err() {
+            tracing::debug!(to = id, "leadership was not taken over in time");
+        }
+    }
+
+    /// Resolves when this node knows that `leader` leads no more.
+    pub(crate) async fn leaves(&self, leader: NodeId) {
+        use openraft::async_runtime::watch::WatchReceiver;
+        let mut told = self.raft.server_metrics();
+        loop {
+            let leads = told.borrow_watched().current_leader.map(NodeId) == Some(leader);
+            if !leads || told.changed().await.is_err() {
+                return;
+            }
         }
     }
 
@@ -215,12 +252,22 @@ impl Consensus {
         }
     }
 
-    /// Stops Raft.
+    /// Stops Raft; a storage that hangs does not hold it up for long.
     pub(crate) async fn stop(&self) {
-        if let Err(error) = self.raft.shutdown().await {
-            tracing::warn!(%error, "consensus did not stop cleanly");
+        match tokio::time::timeout(RAFT_STOP_TIMEOUT, self.raft.shutdown()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "consensus did not stop cleanly"),
+            Err(_) => tracing::warn!("consensus did not stop in time"),
         }
     }
+}
+
+fn is_lease_expired(error: &RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> bool {
+    matches!(
+        error,
+        RaftError::APIError(ClientWriteError::ForwardToLeader(forward))
+            if forward.reason == ForwardReason::LeaseExpired
+    )
 }
 
 fn config() -> Result<Config, openraft::ConfigError> {
