@@ -1,5 +1,6 @@
 //! The decisions of the router: `(state, input, now)` in, effects out. No clock, I/O, randomness or lock in here.
 
+pub(crate) mod affinity;
 pub(crate) mod device;
 #[cfg(test)]
 mod golden;

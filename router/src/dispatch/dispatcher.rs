@@ -87,9 +87,10 @@ impl<R: Registrar> Dispatcher<R> {
     }
 
     async fn route(&self, call: &Call, trip: &mut Trip) -> Result<Reply, Failure> {
-        match &call.device_id {
-            Some(device) => self.to_device(call, device, trip).await,
-            None => self.to_any(call, trip).await,
+        match (&call.device_id, &call.affinity_key) {
+            (Some(device), _) => self.to_device(call, device, trip).await,
+            (None, Some(key)) => self.to_its_own(call, key, trip).await,
+            (None, None) => self.to_any(call, trip).await,
         }
     }
 

@@ -8,6 +8,7 @@ use rollcall_proto::peer::{CallToken, ForwardCall};
 use rollcall_registry::{
     Registrar,
     model::ids::{Epoch, NodeId},
+    routes::view::SessionView,
 };
 use tokio::{
     sync::oneshot,
@@ -39,6 +40,13 @@ pub(crate) struct Aim<'a> {
     pub(crate) device: Option<(&'a str, Epoch)>,
     /// Whether the call may wait there for room.
     pub(crate) queueing: Queueing,
+}
+
+impl<'a> Aim<'a> {
+    /// At a device's session.
+    pub(super) fn at(device: &'a str, session: SessionView, queueing: Queueing) -> Self {
+        Self { node: session.node, device: Some((device, session.epoch)), queueing }
+    }
 }
 
 impl<R: Registrar> Dispatcher<R> {
@@ -121,11 +129,6 @@ impl<R: Registrar> Dispatcher<R> {
 
     fn forward(&self, call: &Call, aim: Aim<'_>, trip: &Trip, now: Instant) -> Box<ForwardCall> {
         let (device_id, epoch) = aim.device.unwrap_or(("", Epoch(0)));
-        // The holder takes this number for the last attempt, which may wait there.
-        let attempt = match aim.queueing {
-            Queueing::Allowed => limits::PLACEMENT_ATTEMPTS,
-            Queueing::Forbidden => trip.attempts.min(limits::PLACEMENT_ATTEMPTS - 1),
-        };
         Box::new(ForwardCall {
             token: Some(self.token()),
             namespace: call.namespace.to_string(),
@@ -142,7 +145,8 @@ impl<R: Registrar> Dispatcher<R> {
             labels: call.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
             request_id: call.request_id.to_string(),
             idempotent: call.idempotent,
-            attempt,
+            attempt: trip.attempts,
+            may_queue: aim.queueing == Queueing::Allowed,
         })
     }
 }

@@ -153,12 +153,7 @@ impl Forward {
                 Failure::not_executed(Reason::HolderFenced, "the holder has lost touch with its cluster");
             return Err((reply, failure));
         }
-        // A device is named by its session; then nobody else could take the call.
-        let queueing = if self.call.epoch != 0 || self.call.attempt >= limits::PLACEMENT_ATTEMPTS {
-            Queueing::Allowed
-        } else {
-            Queueing::Forbidden
-        };
+        let queueing = if self.call.may_queue { Queueing::Allowed } else { Queueing::Forbidden };
         let terms = Terms { deadline: self.deadline, queueing, now: tokio::time::Instant::now() };
         if self.call.epoch != 0 {
             let epoch = Epoch(self.call.epoch);
