@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 fn agent(nodes: &[&Node]) -> AgentBuilder {
     Agent::builder(nodes.iter().map(|node| node.url.clone()))
+        .in_order()
         .device("phone-1")
         .group("sign")
         .action("echo", |call: Call| async move { Ok(Reply::from(call.payload)) })
@@ -83,6 +84,21 @@ async fn a_dead_server_is_left_for_the_next_on_the_list() {
     let agent = Agent::builder(servers).device("phone-1").group("sign").start();
     let _held = node.attach(1).await;
     attached_to(&agent, "n2").await;
+}
+
+#[tokio::test]
+async fn agents_with_the_same_list_begin_anywhere_on_it() {
+    let (mut n1, mut n2) = (Node::start("n1").await, Node::start("n2").await);
+    let agents: Vec<_> = (0..40)
+        .map(|number| {
+            let servers = [n1.url.clone(), n2.url.clone()];
+            Agent::builder(servers).device(format!("phone-{number}")).group("sign").start()
+        })
+        .collect();
+    // Forty agents that all begin at one of two servers: less than one run in five hundred thousand million.
+    let both = async { (n1.welcome().await, n2.welcome().await) };
+    within("a device on each node", both).await;
+    drop(agents);
 }
 
 #[tokio::test]
