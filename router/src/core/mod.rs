@@ -6,6 +6,8 @@ pub(crate) mod device;
 mod golden;
 pub(crate) mod in_flight;
 pub(crate) mod lanes;
+pub(crate) mod once;
 pub(crate) mod pick;
 pub(crate) mod placement;
 pub(crate) mod queue;
+pub(crate) mod retry;

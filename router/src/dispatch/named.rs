@@ -55,10 +55,11 @@ impl<R: Registrar> Dispatcher<R> {
         trip: &mut Trip,
     ) -> Result<Reply, Failure> {
         trip.routed(self.registry.routes().applied_index());
+        trip.epoch = aim.device.map_or(Epoch(0), |(_, epoch)| epoch);
         self.send(call, aim, trip).await.map_err(|failure| named(failure, device))
     }
 
-    fn session_of(&self, call: &Call, device: &str) -> Result<SessionView, Failure> {
+    pub(super) fn session_of(&self, call: &Call, device: &str) -> Result<SessionView, Failure> {
         let refused = |reason, message| Err(Failure::not_executed(reason, message).on_device(device));
         match self.registry.routes().route(&call.namespace, device) {
             Route::NotConnected => refused(Reason::NotConnected, "the device is not connected"),

@@ -18,7 +18,7 @@ use tokio::{
 use super::{dispatcher::Dispatcher, trip::Trip};
 use crate::{
     call::{Call, Reply, Timings},
-    core::device::Queueing,
+    core::{device::Queueing, once::CallName},
     delivery::{Answer, Delivery, DeviceReply, ReplyTo},
     limits,
     links::{
@@ -28,7 +28,7 @@ use crate::{
     },
     metrics::Path,
     outcome::{Failure, Outcome, Reason, Stage},
-    sessions::{connection::Ticket, ending::GiveUp, slot::Terms, table::GroupQuery},
+    sessions::{ending::GiveUp, slot::Terms, table::GroupQuery, ticket::Ticket},
 };
 
 /// Where an attempt goes.
@@ -65,7 +65,11 @@ impl<R: Registrar> Dispatcher<R> {
 
     async fn send_here(&self, call: &Call, aim: Aim<'_>, trip: &Trip) -> Result<Reply, Failure> {
         let (sender, answer) = oneshot::channel();
-        let terms = Terms { deadline: call.deadline, queueing: aim.queueing, now: Instant::now() };
+        let name = call
+            .idempotent
+            .then(|| CallName::new(&call.request_id, &call.action, std::iter::once(&call.payload[..])));
+        let (queueing, now) = (aim.queueing, Instant::now());
+        let terms = Terms { deadline: call.deadline, queueing, name: name.as_ref(), now };
         let reply = ReplyTo::Caller(sender);
         let accepted = match aim.device {
             Some((_, epoch)) => self.sessions.to_session(epoch, || self.delivery(call), terms, reply),
@@ -77,7 +81,7 @@ impl<R: Registrar> Dispatcher<R> {
         Ok(finish(call, reply, node, trip, None))
     }
 
-    fn pick_here(&self, call: &Call, terms: Terms, reply: ReplyTo) -> Result<Ticket, (ReplyTo, Failure)> {
+    fn pick_here(&self, call: &Call, terms: Terms<'_>, reply: ReplyTo) -> Result<Ticket, (ReplyTo, Failure)> {
         let labels: Vec<(&str, &str)> =
             call.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let query = GroupQuery {

@@ -14,6 +14,8 @@ pub(crate) enum GiveUp {
     Deadline,
     /// It went away.
     Cancelled,
+    /// The node that it came through is gone, with whoever waits there.
+    Lost,
 }
 
 /// Why a session's calls end.
@@ -32,6 +34,7 @@ pub(crate) fn given_up(why: GiveUp, stage: Stage, outcome: Outcome) -> Failure {
     match why {
         GiveUp::Deadline => Failure::deadline(stage, outcome),
         GiveUp::Cancelled => Failure::new(Reason::Cancelled, outcome, "the caller cancelled"),
+        GiveUp::Lost => Failure::new(Reason::Cancelled, outcome, "the caller's node is gone"),
     }
 }
 
