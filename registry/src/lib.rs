@@ -2,6 +2,7 @@
 //!
 //! Device streams and calls do not live here. `openraft` appears only in [`raft`], `sled` only in [`storage`].
 
+mod administration;
 pub mod batcher;
 pub mod clock;
 pub mod codec;
@@ -19,6 +20,7 @@ pub mod routes;
 mod start_error;
 pub mod storage;
 
+pub use administration::{AdministerError, Administration};
 pub use fatal::FatalReason;
 pub use handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar};
 pub use observers::{Cursor, Watch, WatchError, WatchItem};

@@ -6,6 +6,7 @@ mod compaction;
 pub(crate) mod consensus;
 mod door;
 pub mod entry_codec;
+mod housekeeping;
 mod identity;
 mod joining;
 pub(crate) mod leader;
@@ -15,6 +16,7 @@ mod network;
 mod presence;
 mod raft_service;
 mod recent_entries;
+mod record_refusal;
 mod seat;
 pub mod snapshot;
 mod snapshot_transfer;
@@ -28,7 +30,9 @@ use rollcall_proto::peer::{
     membership_service_server::MembershipServiceServer, raft_service_server::RaftServiceServer,
 };
 
+pub(crate) use consensus::LeaderError;
 pub use identity::Seat;
+pub(crate) use leader::Proposed;
 pub(crate) use seat::{Seated, status};
 
 /// The durable log, as openraft uses it.

@@ -92,6 +92,11 @@ impl Connection {
         self.step(|state, now, after| state.updated(live, number, now, after))
     }
 
+    /// See [`State::reassigned`].
+    pub(crate) fn reassigned(self: &Arc<Self>, live: Arc<LiveDevice>) -> bool {
+        self.step(|state, now, after| state.reassigned(live, now, after))
+    }
+
     /// Accepts a call or says why not. Never waits.
     pub(crate) fn deliver(
         self: &Arc<Self>,

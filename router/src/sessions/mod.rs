@@ -6,6 +6,7 @@ pub(crate) mod device_connection;
 pub(crate) mod device_sessions;
 pub(crate) mod ending;
 pub(crate) mod host;
+mod in_force;
 pub(crate) mod live;
 pub(crate) mod observer;
 pub(crate) mod opening;

@@ -240,10 +240,18 @@ impl State {
         after: &mut After,
     ) -> bool {
         let slot = live.slot;
-        let Some(open) = self.open_slot(slot, live.epoch) else { return false };
+        if !self.reassigned(live, now, after) {
+            return false;
+        }
+        self.outbox.push_control(frame(slot, Frame::Updated(device::Updated { update_number: number })));
+        true
+    }
+
+    /// The session has another profile, of which the agent need not know. `false`: the session is over.
+    pub(crate) fn reassigned(&mut self, live: Arc<LiveDevice>, now: Instant, after: &mut After) -> bool {
+        let Some(open) = self.open_slot(live.slot, live.epoch) else { return false };
         let profile = Arc::clone(&live.profile);
         open.1.update(&profile, live, now, open.0, after);
-        self.outbox.push_control(frame(slot, Frame::Updated(device::Updated { update_number: number })));
         true
     }
 

@@ -13,7 +13,7 @@ use rollcall_node::cluster::{
     Cluster, ClusterConfig, ClusterStatus, Cursor, MemberError, Watch, WatchError, WatchItem,
 };
 use rollcall_registry::{
-    ApplyObserver, ChangeError, Opened, ReadError, Registrar, Routes,
+    AdministerError, Administration, ApplyObserver, ChangeError, Opened, ReadError, Registrar, Routes,
     model::{
         command::{
             Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp,
@@ -21,9 +21,10 @@ use rollcall_registry::{
         },
         ids::{
             BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, LogIndex, NodeId,
-            Registration, StorageId,
+            Registration, StorageId, UnixMillis,
         },
         profile::Profile,
+        rejection::CommandRejection,
         response::Response,
         state::State,
     },
@@ -77,8 +78,12 @@ impl Alone {
 
     /// Its node's registration ends, as if its lease had lapsed.
     pub fn lapse(&self) {
-        let down =
-            NodeDown { node: NODE, incarnation: self.incarnation(), reason: NodeDownReason::LeaseLapsed };
+        let down = NodeDown {
+            node: NODE,
+            incarnation: self.incarnation(),
+            reason: NodeDownReason::LeaseLapsed,
+            at: UnixMillis(0),
+        };
         let mut log = self.inner.log.lock().expect("a lock");
         self.apply(&mut log, &Command::NodeDown(down));
     }
@@ -110,6 +115,7 @@ impl Alone {
             incarnation: self.incarnation(),
             number: BatchNumber(log.batches),
             changes: vec![SessionChange { device, kind }],
+            at: UnixMillis(0),
         };
         let (index, response) = self.apply(&mut log, &Command::Batch(batch));
         match response {
@@ -137,6 +143,7 @@ impl Alone {
             registration: Registration(1),
             addresses: self.inner.config.advertise.clone(),
             version: self.inner.config.version.as_str().into(),
+            at: UnixMillis(0),
         };
         let mut log = self.inner.log.lock().expect("a lock");
         self.apply(&mut log, &Command::FoundCluster(found));
@@ -270,6 +277,15 @@ impl Cluster for Alone {
 
     async fn disconnect(&self, device: DeviceKey, epoch: Epoch) -> Result<LogIndex, ChangeError> {
         self.change(device, ChangeKind::Close(epoch))
+    }
+
+    async fn administer(&self, change: Administration) -> Result<LogIndex, AdministerError> {
+        let mut log = self.inner.log.lock().expect("a lock");
+        match self.apply(&mut log, &change.into_command()) {
+            (index, Response::Done) => Ok(index),
+            (_, Response::Rejected(CommandRejection::Record(rejection))) => Err(rejection.into()),
+            (_, other) => panic!("an administrator was answered with {other}"),
+        }
     }
 
     async fn fatal(&self) -> String {
