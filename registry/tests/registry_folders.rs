@@ -4,8 +4,8 @@
 
 mod cluster;
 
-use cluster::{cluster, places, start, stop_all, try_start};
-use rollcall_registry::StartError;
+use cluster::{cluster, places, serve, start, stop_all, try_start};
+use rollcall_registry::{StartError, limits::JOIN_EVERY};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_of_another_name_is_refused_and_says_whose_it_is() {
@@ -27,8 +27,11 @@ async fn a_founding_member_that_lost_its_disk_founds_nothing_when_all_start_agai
 
     // The one with the lowest name: it would be the one to propose.
     std::fs::remove_dir_all(root.path().join("n1")).unwrap();
+    let mut others = vec![serve(&places[1], &places, 3).await, serve(&places[2], &places, 3).await];
     let mut wiped = start(&places[0], &places, 3).await;
-    let mut others = vec![start(&places[1], &places, 3).await, start(&places[2], &places, 3).await];
+    // The others take this long to read their logs: some rounds of questions.
+    tokio::time::sleep(3 * JOIN_EVERY).await;
+    others.iter_mut().for_each(cluster::Node::join);
     for node in &mut others {
         node.joined().await;
     }

@@ -165,7 +165,7 @@ impl World {
             registration: Registration(*registration),
             addresses: Addresses::default(),
             version: "".into(),
-            at: UnixMillis(1),
+            at: UnixMillis(0),
         };
         self.write(&Command::NodeUp(up));
     }
@@ -176,7 +176,7 @@ impl World {
             node: NodeId(node),
             incarnation,
             reason: NodeDownReason::LeaseLapsed,
-            at: UnixMillis(1),
+            at: UnixMillis(0),
         };
         self.write(&Command::NodeDown(down));
     }

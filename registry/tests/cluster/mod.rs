@@ -48,6 +48,13 @@ pub(crate) struct Node {
 
 /// Starts a node; does not wait until it has joined.
 pub(crate) async fn start(place: &Place, join: &[Place], expect: usize) -> Node {
+    let mut node = serve(place, join, expect).await;
+    node.join();
+    node
+}
+
+/// Starts a node that answers its peers and does not yet join.
+pub(crate) async fn serve(place: &Place, join: &[Place], expect: usize) -> Node {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let config = config(place, join, expect);
     let addr = place.addr;
@@ -59,8 +66,7 @@ pub(crate) async fn start(place: &Place, join: &[Place], expect: usize) -> Node 
         registry
     });
     let registry = started.await.unwrap();
-    let joiner = registry.clone();
-    let joining = runtime.spawn(async move { joiner.join().await });
+    let joining = runtime.spawn(std::future::pending());
     Node { registry, joining, runtime }
 }
 
@@ -96,6 +102,11 @@ async fn start_once_free(config: RegistryConfig) -> Result<Registry, StartError>
 }
 
 impl Node {
+    pub(crate) fn join(&mut self) {
+        let joiner = self.registry.clone();
+        self.joining = self.runtime.spawn(async move { joiner.join().await });
+    }
+
     pub(crate) async fn joined(&mut self) {
         let joined = tokio::time::timeout(PATIENCE, &mut self.joining).await;
         joined.expect("the node did not join in time").unwrap().unwrap();
