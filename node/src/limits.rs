@@ -42,6 +42,13 @@ pub const STREAM_CHANNEL: usize = 256;
 /// Events between a watch and its transport; the registry's own history takes what is slower.
 pub const WATCH_CHANNEL: usize = 64;
 
+/// The bytes of one part of a backup.
+pub const BACKUP_PART_BYTES: usize = 256 * 1024;
+/// Parts of a backup that are read ahead of the transport.
+pub const BACKUP_PARTS_AHEAD: usize = 4;
+/// When a backup that was refused because others are being made may be asked for again.
+pub const BACKUP_RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// How long a read waits for `min_index`, or for the leader's confirmation.
 pub const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// The most by which an answer comes before the caller's gRPC deadline, so that it arrives in time to be read.

@@ -3,6 +3,7 @@
 //! Device streams and calls do not live here. `openraft` appears only in [`raft`], `sled` only in [`storage`].
 
 mod administration;
+pub mod backup;
 pub mod batcher;
 pub mod clock;
 pub mod codec;

@@ -75,6 +75,19 @@ pub const LOG_RECENT_BYTES: usize = 8 * 1024 * 1024;
 pub const LOG_MARK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an opening log waits for threads of a log that this process closed just before.
 pub const LOG_RELEASE_WAIT: Duration = Duration::from_secs(5);
+/// The largest manifest of a backup: a membership of thousands of nodes is far below. Larger ones are damage.
+pub const BACKUP_MANIFEST_BYTES: usize = 1024 * 1024;
+/// Backups that a node makes at once; more are refused. Each reads a whole snapshot twice.
+pub const BACKUPS_AT_ONCE: usize = 2;
+/// How long a backup waits for this node to apply what the leader has.
+pub const BACKUP_APPLY_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a backup waits for the snapshot that it consists of.
+pub const BACKUP_BUILD_PATIENCE: Duration = Duration::from_secs(120);
+/// How long after asking for a snapshot it is asked for again: one that was being built already had begun too early.
+pub const BACKUP_ASK_AGAIN: Duration = Duration::from_millis(100);
+/// What a restored cluster's epochs are above those of the backup: four billion log entries, so that they are also above all
+/// that the old cluster gives while it lives on. Half a thousand restores stay below 2^53, which JSON can carry.
+pub const EPOCH_LEAP: u64 = 1 << 44;
 /// The largest identity file that is read.
 pub const IDENTITY_BYTES: u64 = 1024 * 1024;
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, OnceCell},
+    sync::{Notify, OnceCell, Semaphore},
     task::AbortHandle,
 };
 
@@ -13,6 +13,7 @@ use crate::{
     fatal::{FatalReason, FatalSender},
     handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar},
     leases::holder::HeldLease,
+    limits::BACKUPS_AT_ONCE,
     membership::folder::Folder,
     model::{
         command::{Addresses, ChangeKind, Command, NodeDown, NodeDownReason, OpenSession, SessionChange},
@@ -89,6 +90,8 @@ pub(crate) struct Inner {
     log: SledLog,
     watching: AbortHandle,
     pub(crate) snapshots: raft::Snapshots,
+    /// Places for backups.
+    pub(crate) backups: Arc<Semaphore>,
     /// What Raft starts on; taken when the node takes its place.
     pub(crate) parts: Mutex<Option<(Log, Machine)>>,
     pub(crate) seated: OnceCell<Seated>,
@@ -126,6 +129,7 @@ impl Registry {
                 log: opened.log.backend().clone(),
                 watching: watching.abort_handle(),
                 snapshots: opened.snapshots,
+                backups: Arc::new(Semaphore::new(BACKUPS_AT_ONCE)),
                 parts: Mutex::new(Some((opened.log, opened.machine))),
                 seated: OnceCell::new(),
             }),

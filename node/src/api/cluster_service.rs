@@ -2,12 +2,12 @@
 
 use rollcall_proto::api::{
     GetClusterRequest, GetClusterResponse, ListNodesRequest, ListNodesResponse, Node, NodeRole, NodeState,
-    cluster_service_server::ClusterService,
+    SaveSnapshotRequest, cluster_service_server::ClusterService,
 };
 use rollcall_registry::routes::view::NodeView;
 use tonic::{Request, Response, Status};
 
-use super::{page::Page, read::cluster_id, view};
+use super::{page::Page, read::cluster_id, save_snapshot, view};
 use crate::cluster::{Cluster, ClusterStatus};
 
 /// Serves the cluster.
@@ -93,6 +93,15 @@ impl<C: Cluster> ClusterService for ClusterApi<C> {
             index: index.0,
             cluster_id: cluster_id(&self.cluster),
         }))
+    }
+
+    type SaveSnapshotStream = save_snapshot::Parts;
+
+    async fn save_snapshot(
+        &self,
+        request: Request<SaveSnapshotRequest>,
+    ) -> Result<Response<Self::SaveSnapshotStream>, Status> {
+        Ok(Response::new(save_snapshot::open(&self.cluster, &request.into_inner()).await?))
     }
 }
 

@@ -14,6 +14,7 @@ mod read;
 pub mod reflection;
 mod registry_service;
 mod route_explanation;
+mod save_snapshot;
 pub mod status;
 pub mod validate;
 mod view;

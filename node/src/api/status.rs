@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use rollcall_proto::api;
 use rollcall_registry::{
     AdministerError, ChangeError, ReadError,
+    backup::SaveError,
     model::{
         ids::Etag,
         rejection::{ChangeRejection, RecordRejection},
@@ -15,6 +16,7 @@ use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{validate::Invalid, view};
+use crate::limits::BACKUP_RETRY_AFTER;
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "rollcall";
@@ -238,6 +240,25 @@ impl Refusal {
             ChangeError::Lapsed => unavailable(Reason::HolderFenced),
             ChangeError::Stopping => unavailable(Reason::ShuttingDown),
         }
+    }
+}
+
+impl From<SaveError> for Refusal {
+    fn from(error: SaveError) -> Self {
+        let text = error.to_string();
+        let (code, reason) = match error {
+            SaveError::NoCluster => (Code::Unavailable, Reason::NoLeader),
+            SaveError::Read(error) => {
+                let Parts { code, reason, .. } = *Self::from(error).0;
+                return Self::new(code, reason, text);
+            }
+            SaveError::Busy => {
+                return Self::new(Code::ResourceExhausted, Reason::Overloaded.as_str(), text)
+                    .retry_after(BACKUP_RETRY_AFTER);
+            }
+            SaveError::Build(_) | SaveError::Snapshot(_) => (Code::Internal, Reason::Internal),
+        };
+        Self::new(code, reason.as_str(), text)
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     CliError, client,
     output::{self, Form, Output},
+    recover,
 };
 
 /// What to do with the cluster.
@@ -23,11 +24,16 @@ pub enum ClusterCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Make a new cluster from what one survivor has, when a quorum is lost for good.
+    Recover(recover::Recover),
 }
 
 impl ClusterCommand {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let Self::Status { nodes, output } = self;
+        let (nodes, output) = match self {
+            Self::Status { nodes, output } => (nodes, output),
+            Self::Recover(command) => return command.run().await,
+        };
         let mut client = ClusterServiceClient::new(nodes.connect().await?);
         let status = client.get_cluster(GetClusterRequest {}).await?.into_inner();
         match output.output {

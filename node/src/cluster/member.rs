@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rollcall_registry::{
     AdministerError, Administration, ApplyObserver, ChangeError, ReadError, Registry,
+    backup::{Backup, Freshness, SaveError},
     model::ids::{DeviceKey, Epoch, LogIndex},
 };
 
@@ -52,6 +53,10 @@ impl Cluster for Registry {
 
     async fn administer(&self, change: Administration) -> Result<LogIndex, AdministerError> {
         Self::administer(self, change).await
+    }
+
+    async fn save(&self, freshness: Freshness) -> Result<Backup, SaveError> {
+        Self::save(self, freshness).await
     }
 
     async fn fatal(&self) -> String {

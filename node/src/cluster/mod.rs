@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rollcall_registry::{
     AdministerError, Administration, ApplyObserver, ChangeError, ReadError, Registrar,
+    backup::{Backup, Freshness, SaveError},
     model::ids::{DeviceKey, Epoch, LogIndex},
 };
 pub use rollcall_registry::{ClusterStatus, Cursor, RegistryConfig as ClusterConfig, WatchError, WatchItem};
@@ -81,6 +82,12 @@ pub trait Cluster: Registrar + Clone {
         &self,
         change: Administration,
     ) -> impl Future<Output = Result<LogIndex, AdministerError>> + Send;
+
+    /// Makes a backup.
+    ///
+    /// # Errors
+    /// See [`SaveError`].
+    fn save(&self, freshness: Freshness) -> impl Future<Output = Result<Backup, SaveError>> + Send;
 
     /// Resolves when the node must stop, and says why.
     fn fatal(&self) -> impl Future<Output = String> + Send;

@@ -70,6 +70,10 @@ fn what_the_documents_promise_is_accepted() {
         "rollcall cluster status --output json",
         "rollcall route explain phone-1 --from n2",
         "rollcall config print --name n1 --output json",
+        "rollcall snapshot save registry.backup --addr http://h1:7400 --stale --output json",
+        "rollcall snapshot inspect registry.backup",
+        "rollcall snapshot restore registry.backup --data-dir D --name n1 --peer-addr h1:7402",
+        "rollcall cluster recover --unsafe --data-dir D --yes",
     ] {
         Cli::try_parse_from(line.split_whitespace()).expect(line);
     }
@@ -88,6 +92,8 @@ fn what_makes_no_sense_is_refused_before_anything_is_done() {
         "rollcall invoke sign echo --label site",
         "rollcall devices get",
         "rollcall nodes list --output yaml",
+        "rollcall snapshot restore registry.backup --data-dir D",
+        "rollcall cluster recover --data-dir D",
     ] {
         assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");
     }

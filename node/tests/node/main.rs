@@ -1,6 +1,7 @@
 //! The node from the outside, in one binary because linking it costs more than running it.
 #![allow(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
+mod backup;
 mod commands;
 mod configuration;
 mod documentation;

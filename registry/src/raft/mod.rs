@@ -17,6 +17,7 @@ mod presence;
 mod raft_service;
 mod recent_entries;
 mod record_refusal;
+mod saving;
 mod seat;
 pub mod snapshot;
 mod snapshot_transfer;
@@ -33,6 +34,7 @@ use rollcall_proto::peer::{
 pub(crate) use consensus::LeaderError;
 pub use identity::Seat;
 pub(crate) use leader::Proposed;
+pub(crate) use saving::snapshot_at;
 pub(crate) use seat::{Seated, status};
 
 /// The durable log, as openraft uses it.

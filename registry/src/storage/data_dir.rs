@@ -13,6 +13,7 @@ use fs4::fs_std::FileExt;
 use super::{
     atomic_file,
     error::{Damage, StorageError},
+    incoming,
 };
 
 const OWNER_ONLY: u32 = 0o700;
@@ -26,6 +27,7 @@ const OWNER_ONLY: u32 = 0o700;
 /// | `log/` | the Raft log and the vote, in sled |
 /// | `log.mark` | what of the log was acknowledged, see `sled_log/mark.rs` |
 /// | `snapshots/` | see [`super::snapshot_store`] |
+/// | `incoming-…/`, `before-…/` | a folder that takes this one's place, and what it replaced, see [`super::incoming`] |
 #[derive(Debug, Clone)]
 pub struct DataDir {
     inner: Arc<Inner>,
@@ -47,6 +49,7 @@ impl DataDir {
         create(path)?;
         let path = path.canonicalize().map_err(StorageError::io("open", path))?;
         let lock = lock(&path)?;
+        incoming::finish(&path)?;
         Ok(Self { inner: Arc::new(Inner { path, node: node.to_owned(), _lock: lock }) })
     }
 

@@ -14,7 +14,7 @@ use rollcall_registry::{
         event::Event,
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId,
-            LogIndex, NodeId, Registration, StorageId,
+            LogIndex, NodeId, Registration, StorageId, UnixMillis,
         },
         invariants,
         profile::Profile,
@@ -165,13 +165,19 @@ impl World {
             registration: Registration(*registration),
             addresses: Addresses::default(),
             version: "".into(),
+            at: UnixMillis(1),
         };
         self.write(&Command::NodeUp(up));
     }
 
     pub(crate) fn lapse(&mut self, node: u64) {
         let incarnation = self.state.routes().node(NodeId(node)).unwrap().incarnation;
-        let down = NodeDown { node: NodeId(node), incarnation, reason: NodeDownReason::LeaseLapsed };
+        let down = NodeDown {
+            node: NodeId(node),
+            incarnation,
+            reason: NodeDownReason::LeaseLapsed,
+            at: UnixMillis(1),
+        };
         self.write(&Command::NodeDown(down));
     }
 
@@ -295,7 +301,7 @@ impl World {
         let entry = self.log.iter().find(|(index, _)| *index == at);
         entry.is_some_and(|(_, events)| {
             events.iter().any(|event| {
-                matches!(event, Event::Closed { device: which, session } if which == device && session.epoch == epoch)
+                matches!(event, Event::Closed { device: which, session, .. } if which == device && session.epoch == epoch)
             })
         })
     }

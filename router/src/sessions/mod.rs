@@ -12,9 +12,10 @@ pub(crate) mod observer;
 pub(crate) mod opening;
 pub(crate) mod outgoing;
 pub(crate) mod profile;
-
+pub(crate) mod shared_runs;
 pub(crate) mod slot;
 pub(crate) mod state;
 pub(crate) mod sweeper;
 pub(crate) mod table;
+pub(crate) mod ticket;
 pub(crate) mod token;

@@ -267,7 +267,7 @@ impl State {
         &mut self,
         live: &LiveDevice,
         delivery: impl FnOnce() -> Box<Delivery>,
-        terms: Terms,
+        terms: Terms<'_>,
         reply: ReplyTo,
     ) -> Result<Tag, (ReplyTo, Failure)> {
         let shared = Arc::clone(&self.shared);

@@ -14,6 +14,7 @@ use rollcall_node::cluster::{
 };
 use rollcall_registry::{
     AdministerError, Administration, ApplyObserver, ChangeError, Opened, ReadError, Registrar, Routes,
+    backup::{About, Backup, Freshness, SaveError},
     model::{
         command::{
             Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp,
@@ -28,6 +29,7 @@ use rollcall_registry::{
         response::Response,
         state::State,
     },
+    storage::StoredLogId,
 };
 use tokio::sync::{Notify, broadcast};
 
@@ -286,6 +288,21 @@ impl Cluster for Alone {
             (_, Response::Rejected(CommandRejection::Record(rejection))) => Err(rejection.into()),
             (_, other) => panic!("an administrator was answered with {other}"),
         }
+    }
+
+    async fn save(&self, freshness: Freshness) -> Result<Backup, SaveError> {
+        if freshness == Freshness::Linearizable {
+            self.read_index().await?;
+        }
+        let about = About {
+            last_log_id: StoredLogId { term: 1, leader: NODE.0, index: self.inner.routes.applied_index().0 },
+            membership: Default::default(),
+            created_at: std::time::SystemTime::now(),
+            version: "1".to_owned(),
+            saved_by: self.inner.config.name.clone(),
+        };
+        let log = self.inner.log.lock().expect("a lock");
+        Backup::of_view(about, &log.state.snapshot()).map_err(|error| SaveError::Snapshot(error.to_string()))
     }
 
     async fn fatal(&self) -> String {

@@ -16,6 +16,7 @@ mod write;
 use std::{collections::HashSet, sync::Arc};
 
 pub use restore::RestoreError;
+pub(crate) use restore::next as next_record;
 
 use super::{
     ids::LogIndex,

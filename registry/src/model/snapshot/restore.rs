@@ -76,7 +76,7 @@ impl State {
 }
 
 /// The next record; `None` at the end of the input.
-fn next(
+pub(crate) fn next(
     input: &mut impl BufRead,
     buffer: &mut Vec<u8>,
     record: u64,
