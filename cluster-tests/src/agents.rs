@@ -69,8 +69,10 @@ impl Lab {
     /// Starts the agent, and waits for nothing.
     pub fn start(self, servers: &[String]) -> LabDevice {
         let counts = Arc::new(Counts::default());
-        let mut agent =
-            Agent::builder(servers.to_vec()).device(self.device_id.clone()).capacity(self.capacity);
+        let mut agent = Agent::builder(servers.to_vec())
+            .in_order()
+            .device(self.device_id.clone())
+            .capacity(self.capacity);
         for group in &self.groups {
             agent = agent.group(group);
         }

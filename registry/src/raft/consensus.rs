@@ -280,6 +280,9 @@ fn config() -> Result<Config, openraft::ConfigError> {
         election_timeout_min: millis(RAFT_ELECTION_MIN),
         election_timeout_max: millis(RAFT_ELECTION_MAX),
         enable_pre_vote: Some(true),
+        // A leader sends entries before its own disk has them. Killed then and restored in the same term, it would write
+        // other entries under the log ids that its followers hold already.
+        enable_leader_restore: Some(false),
         install_snapshot_timeout: millis(SNAPSHOT_DEADLINE),
         max_payload_entries: 1_024,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY_ENTRIES),
