@@ -16,8 +16,8 @@ use rollcall_registry::{
     limits::SNAPSHOT_RECORD_BYTES,
     model::{
         command::{
-            Addresses, AdmitNode, Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown,
-            NodeDownReason, NodeUp, OpenSession, SessionChange,
+            Addresses, AdmitNode, Batch, ChangeKind, Command, FoundCluster, FoundingMember, LogFloor,
+            NodeDown, NodeDownReason, NodeUp, OpenSession, RemoveNode, SessionChange, SetSuffrage, Suffrage,
         },
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId,
@@ -107,6 +107,16 @@ fn node_up() -> impl Strategy<Value = Command> {
     )
 }
 
+fn floor() -> impl Strategy<Value = Option<LogFloor>> {
+    prop::option::of(
+        (any::<u64>(), any::<u64>()).prop_map(|(term, index)| LogFloor { term, index: LogIndex(index) }),
+    )
+}
+
+fn suffrage() -> impl Strategy<Value = Suffrage> {
+    prop_oneof![Just(Suffrage::Automatic), Just(Suffrage::Withheld)]
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let reason = prop_oneof![Just(NodeDownReason::LeaseLapsed), Just(NodeDownReason::Stopped)];
     prop_oneof![
@@ -115,10 +125,14 @@ fn command() -> impl Strategy<Value = Command> {
             Command::AdmitNode(AdmitNode { name, storage: StorageId(storage), addresses })
         }),
         node_up(),
-        (any::<u64>(), any::<u64>(), reason).prop_map(|(node, incarnation, reason)| {
+        (any::<u64>(), any::<u64>(), reason, floor()).prop_map(|(node, incarnation, reason, floor)| {
             let (node, incarnation) = (NodeId(node), Incarnation(incarnation));
-            Command::NodeDown(NodeDown { node, incarnation, reason })
+            Command::NodeDown(NodeDown { node, incarnation, reason, floor })
         }),
+        // Small ids, so that the lively cluster's own nodes are met.
+        (0..4_u64).prop_map(|node| Command::RemoveNode(RemoveNode { node: NodeId(node) })),
+        (0..4_u64, suffrage())
+            .prop_map(|(node, suffrage)| Command::SetSuffrage(SetSuffrage { node: NodeId(node), suffrage })),
         (any::<u64>(), any::<u64>(), any::<u64>(), vec(change(), 0..8)).prop_map(
             |(node, incarnation, number, changes)| Command::Batch(Batch {
                 node: NodeId(node),

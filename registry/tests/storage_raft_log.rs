@@ -29,8 +29,12 @@ fn log_id(index: u64) -> LogId {
 }
 
 fn small(index: u64) -> Entry {
-    let down =
-        NodeDown { node: NodeId(2), incarnation: Incarnation(index), reason: NodeDownReason::LeaseLapsed };
+    let down = NodeDown {
+        node: NodeId(2),
+        incarnation: Incarnation(index),
+        reason: NodeDownReason::LeaseLapsed,
+        floor: None,
+    };
     Entry { log_id: log_id(index), payload: EntryPayload::Normal(Arc::new(Command::NodeDown(down))) }
 }
 

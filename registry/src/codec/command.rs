@@ -3,7 +3,10 @@
 use rollcall_proto::storage::{self as proto, command::Kind};
 
 use super::{CodecError, batch, node_commands as nodes};
-use crate::model::command::Command;
+use crate::model::{
+    command::{Command, RemoveNode},
+    ids::NodeId,
+};
 
 /// A command as it is written to the log.
 pub fn command_to_proto(command: &Command) -> proto::Command {
@@ -13,6 +16,8 @@ pub fn command_to_proto(command: &Command) -> proto::Command {
         Command::NodeUp(up) => Kind::NodeUp(nodes::node_up_to_proto(up)),
         Command::NodeDown(down) => Kind::NodeDown(nodes::node_down_to_proto(down)),
         Command::Batch(batch) => Kind::Batch(batch::batch_to_proto(batch)),
+        Command::RemoveNode(remove) => Kind::RemoveNode(proto::RemoveNode { node_id: remove.node.0 }),
+        Command::SetSuffrage(set) => Kind::SetSuffrage(nodes::set_suffrage_to_proto(set)),
     };
     proto::Command { kind: Some(kind) }
 }
@@ -28,5 +33,7 @@ pub fn command_from_proto(command: proto::Command) -> Result<Command, CodecError
         Kind::NodeUp(up) => Command::NodeUp(nodes::node_up_from_proto(up)?),
         Kind::NodeDown(down) => Command::NodeDown(nodes::node_down_from_proto(down)?),
         Kind::Batch(batch) => Command::Batch(batch::batch_from_proto(batch)?),
+        Kind::RemoveNode(remove) => Command::RemoveNode(RemoveNode { node: NodeId(remove.node_id) }),
+        Kind::SetSuffrage(set) => Command::SetSuffrage(nodes::set_suffrage_from_proto(set)?),
     })
 }

@@ -4,7 +4,9 @@ use rollcall_proto::storage as proto;
 
 use super::{CodecError, fields::*};
 use crate::model::{
-    command::{AdmitNode, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp},
+    command::{
+        AdmitNode, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp, SetSuffrage, Suffrage,
+    },
     ids::{BootCounter, Incarnation, NodeId, Registration},
 };
 
@@ -83,7 +85,12 @@ pub(super) fn node_down_to_proto(down: &NodeDown) -> proto::NodeDown {
         NodeDownReason::LeaseLapsed => proto::NodeDownReason::LeaseLapsed,
         NodeDownReason::Stopped => proto::NodeDownReason::Stopped,
     };
-    proto::NodeDown { node_id: down.node.0, incarnation: down.incarnation.0, reason: reason.into() }
+    proto::NodeDown {
+        node_id: down.node.0,
+        incarnation: down.incarnation.0,
+        reason: reason.into(),
+        floor: down.floor.map(log_floor_to_proto),
+    }
 }
 
 pub(super) fn node_down_from_proto(down: proto::NodeDown) -> Result<NodeDown, CodecError> {
@@ -93,5 +100,28 @@ pub(super) fn node_down_from_proto(down: proto::NodeDown) -> Result<NodeDown, Co
         Ok(proto::NodeDownReason::Unspecified) => return Err(CodecError::Missing("a reason")),
         Err(_) => return Err(CodecError::UnknownKind("a reason")),
     };
-    Ok(NodeDown { node: NodeId(down.node_id), incarnation: Incarnation(down.incarnation), reason })
+    Ok(NodeDown {
+        node: NodeId(down.node_id),
+        incarnation: Incarnation(down.incarnation),
+        reason,
+        floor: down.floor.map(log_floor_from_proto),
+    })
+}
+
+pub(super) fn set_suffrage_to_proto(set: &SetSuffrage) -> proto::SetSuffrage {
+    let suffrage = match set.suffrage {
+        Suffrage::Automatic => proto::Suffrage::Automatic,
+        Suffrage::Withheld => proto::Suffrage::Withheld,
+    };
+    proto::SetSuffrage { node_id: set.node.0, suffrage: suffrage.into() }
+}
+
+pub(super) fn set_suffrage_from_proto(set: proto::SetSuffrage) -> Result<SetSuffrage, CodecError> {
+    let suffrage = match proto::Suffrage::try_from(set.suffrage) {
+        Ok(proto::Suffrage::Automatic) => Suffrage::Automatic,
+        Ok(proto::Suffrage::Withheld) => Suffrage::Withheld,
+        Ok(proto::Suffrage::Unspecified) => return Err(CodecError::Missing("a suffrage")),
+        Err(_) => return Err(CodecError::UnknownKind("a suffrage")),
+    };
+    Ok(SetSuffrage { node: NodeId(set.node_id), suffrage })
 }

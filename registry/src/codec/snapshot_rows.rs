@@ -6,6 +6,7 @@ use rollcall_proto::storage as proto;
 use super::{CodecError, fields::*};
 use crate::{
     model::{
+        command::Suffrage,
         event::BatchOutcome,
         ids::{
             AttachNumber, BatchNumber, BootCounter, Epoch, Incarnation, InstanceId, LogIndex, NodeId,
@@ -57,6 +58,8 @@ pub(crate) fn node_to_proto(node: &Node) -> proto::NodeRecord {
         batch_refused: last
             .map(|outcome| outcome.refused.iter().map(refused_to_proto).collect())
             .unwrap_or_default(),
+        floor: view.floor.map(log_floor_to_proto),
+        suffrage_withheld: view.suffrage == Suffrage::Withheld,
     }
 }
 
@@ -73,6 +76,8 @@ pub(crate) fn node_from_proto(record: proto::NodeRecord) -> Result<Node, CodecEr
         incarnation,
         boot: BootCounter(record.boot_counter),
         up: record.up,
+        floor: record.floor.map(log_floor_from_proto),
+        suffrage: if record.suffrage_withheld { Suffrage::Withheld } else { Suffrage::Automatic },
     };
     let refused = record.batch_refused.iter().map(refused_from_proto).collect::<Result<_, _>>()?;
     let last_batch = (record.batch_number != 0).then_some(BatchOutcome {

@@ -57,6 +57,11 @@ pub enum Event {
         /// The node.
         node: NodeId,
     },
+    /// A node was removed for good.
+    NodeRemoved {
+        /// The node.
+        node: NodeId,
+    },
     /// A batch was applied.
     BatchApplied(BatchOutcome),
 }

@@ -105,6 +105,8 @@ impl State {
             Command::NodeUp(up) => apply::node_up(self, index, up),
             Command::NodeDown(down) => apply::node_down(self, down),
             Command::Batch(batch) => apply::batch(self, index, batch),
+            Command::RemoveNode(remove) => apply::remove_node(self, remove),
+            Command::SetSuffrage(set) => apply::set_suffrage(self, set),
         };
         self.advance(index);
         applied
@@ -168,6 +170,8 @@ impl State {
             incarnation: Default::default(),
             boot: Default::default(),
             up: false,
+            floor: None,
+            suffrage: Default::default(),
         };
         let node = Node { view, registration: Registration(0), life: None, last_batch: None };
         self.nodes.insert(id, node);
@@ -181,6 +185,7 @@ impl State {
             cluster_id: self.cluster.as_ref().map(|cluster| cluster.id),
             token_key: self.cluster.as_ref().map(|cluster| cluster.token_key),
             epoch_base: self.cluster.as_ref().map_or(0, |cluster| cluster.epoch_base),
+            next_node: self.cluster.as_ref().map_or(NodeId(0), |cluster| NodeId(cluster.next_node_id)),
             nodes: self.nodes.iter().map(|(id, record)| (*id, node(record))).collect(),
             names: self.nodes.iter().map(|(id, record)| (record.view.name.clone(), *id)).collect(),
         });

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use openraft::{
@@ -18,12 +19,11 @@ use super::{
 };
 use crate::{
     limits::{
-        RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, SNAPSHOT_DEADLINE, SNAPSHOT_EVERY_ENTRIES,
-        SNAPSHOT_KEEP_ENTRIES,
+        RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, REACHABLE_WITHIN, SNAPSHOT_DEADLINE,
+        SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_KEEP_ENTRIES, STOP_HAND_OVER_TIMEOUT,
     },
-    membership::promotion::{self, Learner},
     model::{
-        command::Command,
+        command::{Command, LogFloor, NodeDown},
         ids::{LogIndex, NodeId},
         response::Response,
     },
@@ -44,6 +44,17 @@ pub(crate) enum LeaderError {
     /// Consensus has stopped for good.
     #[error("consensus has stopped: {0}")]
     Stopped(String),
+}
+
+/// What a node finds in its own log and vote, and in the newest membership there.
+#[derive(Debug, Clone)]
+pub(super) struct Disk {
+    pub(super) vote_term: u64,
+    pub(super) last_log: LogIndex,
+    /// One set of voters, or two while they change.
+    pub(super) voters: Vec<BTreeSet<u64>>,
+    /// All members, with the addresses that they joined with.
+    pub(super) members: Vec<(NodeId, String)>,
 }
 
 /// This node's Raft.
@@ -116,9 +127,21 @@ impl Consensus {
 
     /// Commits and applies a command here, if this node leads.
     pub(crate) async fn write(&self, command: Arc<Command>) -> Result<(LogIndex, Response), LeaderError> {
+        let command = self.with_floor(command);
         match self.raft.client_write(command).await {
             Ok(written) => Ok((LogIndex(written.log_id.index), written.data)),
             Err(error) => Err(self.write_error(error)),
+        }
+    }
+
+    /// Notes, with the end of a node's life, what its disk must hold: only the leader knows.
+    fn with_floor(&self, command: Arc<Command>) -> Arc<Command> {
+        match &*command {
+            Command::NodeDown(down) if down.floor.is_none() => {
+                let down = NodeDown { floor: self.floor_of(down.node), ..down.clone() };
+                Arc::new(Command::NodeDown(down))
+            }
+            _ => command,
         }
     }
 
@@ -157,48 +180,126 @@ impl Consensus {
         }
     }
 
-    /// Promotes one learner if voters are missing and one is caught up; run by the leader, again and again.
-    pub(crate) async fn promote(&self) -> Result<Option<NodeId>, LeaderError> {
-        let metrics = self.metrics();
-        let Some(replication) = metrics.replication.as_ref().filter(|_| self.leads_with_quorum()) else {
-            return Ok(None);
-        };
-        let membership = metrics.membership_config.membership();
-        if membership.get_joint_config().len() != 1 {
-            return Ok(None);
-        }
-        let matched = |id| replication.get(&id).and_then(|at| at.as_ref()).map(|log_id| log_id.index);
-        let learners: Vec<_> =
-            membership.learner_ids().map(|id| Learner { id, matched: matched(id) }).collect();
-        let voters = membership.voter_ids().count();
-        let Some(id) = promotion::next_voter(voters, &learners, metrics.last_log_index.unwrap_or(0)) else {
-            return Ok(None);
-        };
-        let change = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-        match self.raft.change_membership(change, true).await {
-            Ok(_) => Ok(Some(NodeId(id))),
+    /// Changes Raft's members; `retain`s a former voter as learner, or not. The index of the change.
+    pub(super) async fn change_members(
+        &self,
+        change: ChangeMembers<u64, Member>,
+        retain: bool,
+    ) -> Result<LogIndex, LeaderError> {
+        match self.raft.change_membership(change, retain).await {
+            Ok(written) => Ok(LogIndex(written.log_id.index)),
             Err(error) => Err(self.write_error(error)),
         }
     }
 
-    /// Hands leadership to another voter, if this node leads and there is one.
-    pub(crate) async fn hand_over(&self) {
+    /// Whether a node belongs to Raft's members and does not vote, in any of their sets.
+    pub(super) fn is_learner(&self, node: NodeId) -> bool {
+        self.metrics().membership_config.membership().learner_ids().any(|id| id == node.0)
+    }
+
+    /// Whether a change of the voters stands half done: both sets are in force, and that is committed.
+    pub(super) fn is_between_voters(&self) -> bool {
         let metrics = self.metrics();
-        let (Some(replication), true) =
-            (metrics.replication, metrics.current_leader == Some(self.seat.node.0))
-        else {
-            return;
-        };
-        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-        let best = replication
-            .into_iter()
-            .filter(|(id, _)| voters.contains(id) && *id != self.seat.node.0)
-            .max_by_key(|(_, matched)| matched.as_ref().map(|log_id| log_id.index));
-        if let Some((id, _)) = best
-            && let Err(error) = self.raft.trigger().transfer_leader(id).await
-        {
-            tracing::debug!(%error, to = id, "leadership was not handed over");
+        let (effective, committed) = (&metrics.membership_config, &metrics.committed_membership_config);
+        effective.membership().get_joint_config().len() > 1 && effective.log_id() == committed.log_id()
+    }
+
+    /// The members of the newest membership that is committed.
+    pub(super) fn committed_members(&self) -> BTreeSet<u64> {
+        self.metrics().committed_membership_config.nodes().map(|(id, _)| *id).collect()
+    }
+
+    /// Whether this leader heard from a node just now; from itself always.
+    pub(super) fn reaches(&self, node: NodeId) -> bool {
+        self.last_heard(node).is_some_and(|at| at.elapsed() < REACHABLE_WITHIN) || node == self.seat.node
+    }
+
+    /// Whether a node has answered something that this leader sent since then; itself always.
+    pub(super) fn heard_since(&self, node: NodeId, since: tokio::time::Instant) -> bool {
+        self.last_heard(node).is_some_and(|at| at >= since) || node == self.seat.node
+    }
+
+    fn last_heard(&self, node: NodeId) -> Option<tokio::time::Instant> {
+        let heard = self.metrics().heartbeat?;
+        tokio::time::Instant::now().checked_sub(heard.get(&node.0)?.as_ref()?.elapsed())
+    }
+
+    /// What this leader counts on to be on a node's disk; `None`: it does not lead, or has not heard from it.
+    ///
+    /// Only committed entries: others may be truncated by right.
+    pub(super) fn floor_of(&self, node: NodeId) -> Option<LogFloor> {
+        if !self.leads_with_quorum() {
+            return None;
         }
+        let metrics = self.metrics();
+        let matched = metrics.replication.as_ref()?.get(&node.0)?.as_ref()?.index;
+        let committed = metrics.cluster_committed.as_ref()?.index;
+        Some(LogFloor { term: metrics.current_term, index: LogIndex(matched.min(committed)) })
+    }
+
+    /// The other voter that is caught up best, of those that this leader reaches.
+    pub(super) fn successor(&self) -> Option<NodeId> {
+        let metrics = self.metrics();
+        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+        let others =
+            metrics.replication.as_ref()?.iter().filter(|(id, _)| {
+                voters.contains(id) && **id != self.seat.node.0 && self.reaches(NodeId(**id))
+            });
+        let best = others.max_by_key(|(_, matched)| matched.as_ref().map(|log_id| log_id.index));
+        best.map(|(id, _)| NodeId(*id))
+    }
+
+    /// Hands leadership to a voter, and waits until another node leads; `None`: none did in time.
+    pub(super) async fn hand_over_to(&self, successor: NodeId, patience: Duration) -> Option<NodeId> {
+        use openraft::async_runtime::watch::WatchReceiver;
+        if let Err(error) = self.raft.trigger().transfer_leader(successor.0).await {
+            tracing::debug!(%error, to = %successor, "leadership was not handed over");
+            return None;
+        }
+        let mut metrics = self.raft.metrics();
+        let handed = async {
+            loop {
+                let leader = metrics.borrow_watched().current_leader.map(NodeId);
+                if leader.is_some_and(|leader| leader != self.seat.node) {
+                    return leader;
+                }
+                metrics.changed().await.ok()?;
+            }
+        };
+        tokio::time::timeout(patience, handed).await.ok().flatten()
+    }
+
+    /// Hands leadership to another voter, if this node leads and there is one that it reaches.
+    pub(crate) async fn hand_over(&self) {
+        if self.leader() != Some(self.seat.node) {
+            return;
+        }
+        if let Some(successor) = self.successor() {
+            let leader = self.hand_over_to(successor, STOP_HAND_OVER_TIMEOUT).await;
+            tracing::info!(to = %successor, leader = ?leader, "handed leadership over");
+        }
+    }
+
+    /// What this node finds in its own log and vote.
+    pub(super) async fn disk(&self) -> Result<Disk, LeaderError> {
+        let read = self.raft.with_raft_state(|state| Disk {
+            vote_term: state.vote_ref().leader_id().term,
+            last_log: state.log_ids.last().map_or(LogIndex(0), |log_id| LogIndex(log_id.index)),
+            voters: state.membership_state.effective().membership().get_joint_config().clone(),
+            members: state
+                .membership_state
+                .effective()
+                .membership()
+                .nodes()
+                .map(|(id, member)| (NodeId(*id), member.peer_addr.clone()))
+                .collect(),
+        });
+        read.await.map_err(|fatal| LeaderError::Stopped(fatal.to_string()))
+    }
+
+    /// Lets this node campaign; it starts without.
+    pub(super) fn allow_elections(&self) {
+        self.raft.runtime_config().elect(true);
     }
 
     /// Resolves when Raft has ended, with the reason.
@@ -231,6 +332,9 @@ fn config() -> Result<Config, openraft::ConfigError> {
         election_timeout_min: millis(RAFT_ELECTION_MIN),
         election_timeout_max: millis(RAFT_ELECTION_MAX),
         enable_pre_vote: Some(true),
+        // A node campaigns, or leads again, only once its peers have found its disk sound.
+        enable_elect: false,
+        enable_leader_restore: Some(false),
         install_snapshot_timeout: millis(SNAPSHOT_DEADLINE),
         max_payload_entries: 1_024,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY_ENTRIES),

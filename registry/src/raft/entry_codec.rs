@@ -149,7 +149,12 @@ mod tests {
 
     #[test]
     fn entries_of_each_kind_come_back() {
-        let down = NodeDown { node: NodeId(2), incarnation: Incarnation(9), reason: NodeDownReason::Stopped };
+        let down = NodeDown {
+            node: NodeId(2),
+            incarnation: Incarnation(9),
+            reason: NodeDownReason::Stopped,
+            floor: None,
+        };
         let payloads = [
             EntryPayload::Blank,
             EntryPayload::Normal(Arc::new(Command::NodeDown(down))),

@@ -2,15 +2,19 @@
 
 mod channels;
 mod chores;
+mod comparison;
 pub(crate) mod consensus;
 mod door;
 pub mod entry_codec;
+mod expulsion;
 mod identity;
 mod joining;
 pub(crate) mod leader;
 pub mod log_storage;
 mod membership_service;
+mod membership_wire;
 mod network;
+mod operator;
 mod presence;
 mod raft_service;
 mod recent_entries;
@@ -27,6 +31,7 @@ use rollcall_proto::peer::{
     membership_service_server::MembershipServiceServer, raft_service_server::RaftServiceServer,
 };
 
+pub(crate) use expulsion::Expulsion;
 pub use identity::Seat;
 pub(crate) use seat::{Seated, status};
 

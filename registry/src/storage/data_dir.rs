@@ -26,6 +26,7 @@ const OWNER_ONLY: u32 = 0o700;
 /// | `log/` | the Raft log and the vote, in sled |
 /// | `log.mark` | what of the log was acknowledged, see `sled_log/mark.rs` |
 /// | `snapshots/` | see [`super::snapshot_store`] |
+/// | `removed-*/` | all of the above, of a node that was removed, see [`super::archive_removed`] |
 #[derive(Debug, Clone)]
 pub struct DataDir {
     inner: Arc<Inner>,

@@ -4,6 +4,7 @@ use rollcall_proto::storage::{SnapshotRecord, snapshot_record::Kind};
 use rollcall_registry::model::{
     command::{
         Addresses, AdmitNode, Batch, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp,
+        RemoveNode,
     },
     ids::{BatchNumber, BootCounter, ClusterId, Incarnation, LogIndex, NodeId, Registration, StorageId},
     invariants::{self, EpochHistory},
@@ -63,7 +64,9 @@ impl Runner {
                 node: NodeId(line.id(1)),
                 incarnation: Incarnation(line.number("inc", 0)),
                 reason: NodeDownReason::LeaseLapsed,
+                floor: None,
             })),
+            "remove" => self.apply(&Command::RemoveNode(RemoveNode { node: NodeId(line.id(1)) })),
             "batch" => self.apply(&Command::Batch(Batch {
                 node: NodeId(line.id(1)),
                 incarnation: Incarnation(line.number("inc", 0)),

@@ -14,6 +14,7 @@ pub(crate) enum Step {
     RepeatBatch { node: u64 },
     StrayBatch { node: u64, incarnation: Newness, ahead: u64 },
     Admit { name: u8, storage: u8 },
+    Remove { node: u64 },
     Blank,
     Restore,
 }
@@ -73,6 +74,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (node, newness(), 0..3_u64)
             .prop_map(|(node, incarnation, ahead)| Step::StrayBatch { node, incarnation, ahead }),
         1 => (0..6_u8, 0..2_u8).prop_map(|(name, storage)| Step::Admit { name, storage }),
+        // The named nodes stay, or little would happen after the first removal.
+        1 => (NODES + 1..NODES + 4).prop_map(|node| Step::Remove { node }),
         1 => Just(Step::Blank),
         1 => Just(Step::Restore),
     ]

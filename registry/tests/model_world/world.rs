@@ -6,7 +6,7 @@ use rollcall_registry::{
     model::{
         command::{
             Addresses, AdmitNode, Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown,
-            NodeDownReason, NodeUp, OpenSession, SessionChange,
+            NodeDownReason, NodeUp, OpenSession, RemoveNode, SessionChange,
         },
         event::Event,
         ids::{
@@ -90,6 +90,7 @@ impl World {
                     node: NodeId(*node),
                     incarnation,
                     reason: NodeDownReason::LeaseLapsed,
+                    floor: None,
                 })
             }
             Step::Batch { node, changes } => {
@@ -108,6 +109,7 @@ impl World {
                 storage: StorageId(u128::from(*storage) * 100 + u128::from(*name)),
                 addresses: Addresses { peer: format!("host-{storage}:7402"), ..Addresses::default() },
             }),
+            Step::Remove { node } => Command::RemoveNode(RemoveNode { node: NodeId(*node) }),
             Step::Blank => {
                 let index = LogIndex(self.state.applied_index().0 + 1);
                 self.state.advance(index);

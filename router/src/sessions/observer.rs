@@ -87,7 +87,10 @@ impl<R: Registrar> ApplyObserver for Observer<R> {
                     }
                 }
                 Event::Updated { .. } => arrived = true,
-                Event::NodeUp { .. } | Event::NodeDown { .. } | Event::NodeAdmitted { .. } => {
+                Event::NodeUp { .. }
+                | Event::NodeDown { .. }
+                | Event::NodeAdmitted { .. }
+                | Event::NodeRemoved { .. } => {
                     self.nodes.notify_one();
                     Self::void_if_mine(&sessions, event);
                 }

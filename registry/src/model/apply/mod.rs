@@ -7,6 +7,8 @@ mod found_cluster;
 mod node_down;
 mod node_up;
 mod open;
+mod remove_node;
+mod set_suffrage;
 mod update;
 
 pub(super) use admit_node::admit_node;
@@ -14,3 +16,5 @@ pub(super) use batch::batch;
 pub(super) use found_cluster::found_cluster;
 pub(super) use node_down::node_down;
 pub(super) use node_up::node_up;
+pub(super) use remove_node::remove_node;
+pub(super) use set_suffrage::set_suffrage;

@@ -43,6 +43,7 @@ impl EpochHistory {
             Event::NodeUp { .. }
             | Event::NodeDown { .. }
             | Event::NodeAdmitted { .. }
+            | Event::NodeRemoved { .. }
             | Event::BatchApplied(_) => Ok(()),
         }
     }
