@@ -159,6 +159,12 @@ fn hint(reason: &str, outcome: Option<&str>) -> Option<&'static str> {
         "NO_LEADER" => "`rollcall cluster status` shows whether a quorum of voters is up",
         "CURSOR_TOO_OLD" => "list again, then watch from there",
         "DEADLINE" => "--timeout gives it longer",
+        "UNKNOWN_NODE" => "`rollcall nodes list` shows the names",
+        "QUORUM_AT_RISK" | "NOT_REACHABLE" | "NO_OTHER_VOTER" => {
+            "`rollcall nodes list` shows which nodes are up"
+        }
+        "CHANGE_IN_PROGRESS" | "NOT_CAUGHT_UP" => "ask again in a few seconds",
+        "OUTCOME_UNKNOWN" => "`rollcall nodes list` shows what came of it; asking again completes it",
         _ if outcome == Some("UNKNOWN") => {
             "the device may have executed the call; with --idempotent it is retried"
         }

@@ -50,10 +50,10 @@ pub enum Command {
     /// Look at devices, or end their sessions.
     #[command(subcommand)]
     Devices(devices::Devices),
-    /// Look at the cluster's nodes.
+    /// Look at the cluster's nodes; remove, promote or demote them.
     #[command(subcommand)]
     Nodes(nodes::Nodes),
-    /// Look at the cluster itself.
+    /// Look at the cluster itself, or hand leadership over.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     /// Ask why a device can or cannot be reached.

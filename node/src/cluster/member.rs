@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rollcall_registry::{
-    ApplyObserver, ChangeError, ReadError, Registry,
+    ApplyObserver, ChangeError, MembershipChange, MembershipChanged, MembershipError, ReadError, Registry,
     model::ids::{DeviceKey, Epoch, LogIndex},
 };
 
@@ -48,6 +48,17 @@ impl Cluster for Registry {
 
     async fn disconnect(&self, device: DeviceKey, epoch: Epoch) -> Result<LogIndex, ChangeError> {
         Self::disconnect(self, device, epoch).await
+    }
+
+    async fn change_membership(
+        &self,
+        change: &MembershipChange,
+    ) -> Result<MembershipChanged, MembershipError> {
+        Self::change_membership(self, change).await
+    }
+
+    fn was_removed(&self) -> bool {
+        Self::was_removed(self)
     }
 
     async fn fatal(&self) -> String {

@@ -7,7 +7,7 @@ mod member;
 use std::sync::Arc;
 
 use rollcall_registry::{
-    ApplyObserver, ChangeError, ReadError, Registrar,
+    ApplyObserver, ChangeError, MembershipChange, MembershipChanged, MembershipError, ReadError, Registrar,
     model::ids::{DeviceKey, Epoch, LogIndex},
 };
 pub use rollcall_registry::{ClusterStatus, Cursor, RegistryConfig as ClusterConfig, WatchError, WatchItem};
@@ -72,6 +72,18 @@ pub trait Cluster: Registrar + Clone {
         device: DeviceKey,
         epoch: Epoch,
     ) -> impl Future<Output = Result<LogIndex, ChangeError>> + Send;
+
+    /// Changes who belongs to the cluster, who votes, or who leads. Any node may be asked.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    fn change_membership(
+        &self,
+        change: &MembershipChange,
+    ) -> impl Future<Output = Result<MembershipChanged, MembershipError>> + Send;
+
+    /// Whether an operator removed this node from its cluster.
+    fn was_removed(&self) -> bool;
 
     /// Resolves when the node must stop, and says why.
     fn fatal(&self) -> impl Future<Output = String> + Send;
