@@ -61,7 +61,8 @@ async fn every_node_reaches_a_group() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_choose_among_a_group() -> anyhow::Result<()> {
     let cluster = CLUSTER.visit().await?;
-    let (hz, sh) = (Lab::new("hz", "labelled").label("site", "hz1"), Lab::new("sh", "labelled").label("site", "sh1"));
+    let (hz, sh) =
+        (Lab::new("hz", "labelled").label("site", "hz1"), Lab::new("sh", "labelled").label("site", "sh1"));
     let _hz = hz.attach(&[cluster.nodes[0].device_url()]).await?;
     let _sh = sh.attach(&[cluster.nodes[1].device_url()]).await?;
     cluster.caught_up(rollcall_cluster_tests::SPREAD_PATIENCE).await?;

@@ -16,7 +16,8 @@ async fn the_order_of_starting_does_not_matter() -> anyhow::Result<()> {
             let node = cluster.node(name)?;
             node.start()?;
             // The next one starts only when this one already listens and looks for the others.
-            wait_until(&format!("{name} listens"), SPREAD_PATIENCE, async || node.get("/livez").await).await?;
+            wait_until(&format!("{name} listens"), SPREAD_PATIENCE, async || node.get("/livez").await)
+                .await?;
         }
         cluster.settled(FORM_PATIENCE).await.with_context(|| format!("started in the order {order:?}"))?;
         all_are_voters_of_one_cluster(&cluster).await?;

@@ -83,7 +83,10 @@ async fn a_malformed_request_names_its_field() -> anyhow::Result<()> {
         let answer = cluster.nodes[0].api()?.call(request).await;
         let message = answer.as_ref().err().map(|status| status.message().to_owned()).unwrap_or_default();
         let refused = refusal(answer)?;
-        ensure!(refused.brief() == (Code::InvalidArgument, "INVALID_ARGUMENT", "NOT_EXECUTED"), "{refused:?}");
+        ensure!(
+            refused.brief() == (Code::InvalidArgument, "INVALID_ARGUMENT", "NOT_EXECUTED"),
+            "{refused:?}"
+        );
         ensure!(message.contains(field), "{message:?} does not name {field}");
     }
     cluster.finish().await
@@ -131,10 +134,8 @@ async fn the_deadline_of_grpc_counts_too() -> anyhow::Result<()> {
     let cluster = CLUSTER.visit().await?;
     let device = Lab::new("grpc", "grpc-deadline").attach(&[cluster.nodes[0].device_url()]).await?;
     cluster.caught_up(SPREAD_PATIENCE).await?;
-    let mut request = Request::new(InvokeRequest {
-        payload: Bytes::from("60000"),
-        ..call("grpc-deadline", "sleep")
-    });
+    let mut request =
+        Request::new(InvokeRequest { payload: Bytes::from("60000"), ..call("grpc-deadline", "sleep") });
     request.metadata_mut().insert("grpc-timeout", "500m".parse()?);
     let refused = refusal(cluster.nodes[1].api()?.invoke.invoke(request).await)?;
     ensure!(refused.brief() == (Code::DeadlineExceeded, "DEADLINE", "UNKNOWN"), "{refused:?}");
@@ -145,7 +146,8 @@ async fn the_deadline_of_grpc_counts_too() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_call_reaches_the_device() -> anyhow::Result<()> {
     let cluster = CLUSTER.visit().await?;
-    let device = Lab::new("cancelled", "cancelled").capacity(3).attach(&[cluster.nodes[0].device_url()]).await?;
+    let device =
+        Lab::new("cancelled", "cancelled").capacity(3).attach(&[cluster.nodes[0].device_url()]).await?;
     cluster.caught_up(SPREAD_PATIENCE).await?;
     let mut calls = Vec::new();
     for node in &cluster.nodes {

@@ -37,7 +37,10 @@ async fn the_newer_of_two_wins_and_the_older_is_told() -> anyhow::Result<()> {
     ensure!(node == "n2" && epoch > first.epoch, "{node} at {epoch} after {}", first.epoch);
     match older.hear().await? {
         Some((1, Down::Superseded(told))) => {
-            ensure!(told.winner_epoch == epoch && !told.same_instance, "{told:?} while the winner has {epoch}");
+            ensure!(
+                told.winner_epoch == epoch && !told.same_instance,
+                "{told:?} while the winner has {epoch}"
+            );
         }
         other => bail!("the older heard {other:?}"),
     }
@@ -111,16 +114,17 @@ async fn an_operator_may_end_a_session_and_the_device_comes_back() -> anyhow::Re
     let device = Lab::new("ended", "ended").attach(&[cluster.nodes[0].device_url()]).await?;
     let (_, first) = device.attached(SPREAD_PATIENCE).await?;
     everywhere_at(&cluster, "ended", first).await?;
-    let disconnect = |epoch| DisconnectDeviceRequest { device_id: "ended".into(), epoch, ..Default::default() };
+    let disconnect =
+        |epoch| DisconnectDeviceRequest { device_id: "ended".into(), epoch, ..Default::default() };
     let wrong = cluster.nodes[1].api()?.registry.disconnect_device(disconnect(first + 1)).await;
     ensure!(wrong.is_err(), "a session of another epoch was ended: {wrong:?}");
     let ended = cluster.nodes[1].api()?.registry.disconnect_device(disconnect(first)).await?.into_inner();
     ensure!(ended.epoch == first, "{ended:?}");
-    let again = wait_until("the device is back under a newer epoch", SPREAD_PATIENCE, async || {
-        match device.state() {
-            AgentState::Attached { epoch, .. } if epoch > first => Ok(epoch),
-            other => bail!("it is {other:?}"),
-        }
+    let again = wait_until("the device is back under a newer epoch", SPREAD_PATIENCE, async || match device
+        .state()
+    {
+        AgentState::Attached { epoch, .. } if epoch > first => Ok(epoch),
+        other => bail!("it is {other:?}"),
     })
     .await?;
     everywhere_at(&cluster, "ended", again).await?;
