@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -47,7 +48,10 @@ fn build() -> anyhow::Result<Binaries> {
         rollcall: executable(&messages, "rollcall")?,
         agent: executable(&messages, "rollcall-agent")?,
     };
-    eprintln!("testing {} of commit {} ({})", built.rollcall.display(), commit(root), place.profile);
+    let line =
+        format!("testing {} of commit {} ({})\n", built.rollcall.display(), commit(root), place.profile);
+    // Past libtest's capture: it belongs to the whole run, not to the test that happened to come first.
+    let _ = std::io::stderr().write_all(line.as_bytes());
     Ok(built)
 }
 

@@ -19,7 +19,6 @@ pub struct Cluster {
     ports: PortBlock,
     plan: ClusterPlan,
     binaries: Binaries,
-    finished: bool,
     /// How often a node was given other addresses; each takes a place of its own.
     moves: u16,
     _turn: Option<Turn>,
@@ -43,7 +42,6 @@ impl Cluster {
             ports: PortBlock::claim()?,
             plan,
             binaries,
-            finished: false,
             moves: 0,
             _turn: turn,
         };
@@ -243,27 +241,18 @@ impl Cluster {
     ///
     /// # Errors
     /// A node was not well; its logs and data are kept.
-    pub async fn finish(mut self) -> anyhow::Result<()> {
+    pub async fn finish(self) -> anyhow::Result<()> {
         self.check_health()?;
         for node in &self.nodes {
             if node.is_running() {
                 node.kill9()?;
             }
         }
-        self.finished = true;
         self.scratch.discard()
     }
 
     /// The cluster lives in a static: its data goes when the process ends, unless a test that shares it fails.
     pub(crate) fn discard_at_exit(&self) {
         self.scratch.discard_at_exit();
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.scratch.keep();
-        }
     }
 }

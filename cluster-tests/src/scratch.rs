@@ -3,16 +3,18 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use anyhow::Context;
 
 use crate::warden;
 
-/// A folder that vanishes only on success.
+/// A folder that vanishes only on success: dropped before [`Scratch::discard`], it stays, and says where it is.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
+    discarded: AtomicBool,
 }
 
 impl Scratch {
@@ -25,7 +27,7 @@ impl Scratch {
             .prefix(&format!("rollcall-{name}-"))
             .tempdir()
             .context("cannot make a temporary folder")?;
-        Ok(Self { path: folder.keep() })
+        Ok(Self { path: folder.keep(), discarded: AtomicBool::new(false) })
     }
 
     /// The folder.
@@ -48,6 +50,7 @@ impl Scratch {
     /// # Errors
     /// The file system's.
     pub fn discard(&self) -> anyhow::Result<()> {
+        self.discarded.store(true, Ordering::Relaxed);
         fs::remove_dir_all(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
     }
 
@@ -57,8 +60,16 @@ impl Scratch {
     }
 
     /// A test has failed: leaves the folder, and says where it is.
-    pub fn keep(&self) {
+    pub(crate) fn keep(&self) {
         warden::keep(&self.path);
         eprintln!("logs and data are kept in {}", self.path.display());
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !self.discarded.load(Ordering::Relaxed) {
+            self.keep();
+        }
     }
 }

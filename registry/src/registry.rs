@@ -13,7 +13,7 @@ use crate::{
     fatal::{FatalReason, FatalSender},
     handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar},
     leases::holder::HeldLease,
-    limits::{LEADER_TIMEOUT, VOTERS},
+    limits::VOTERS,
     membership::{
         change::{MembershipChange, MembershipChanged, MembershipError},
         folder::Folder,
@@ -114,6 +114,11 @@ impl Registry {
         let watching = tokio::spawn(report_fault(opened.log.backend().clone(), fatal.clone()));
         let history = WatchHistory::new();
         opened.observers.add(Arc::new(history.clone()));
+        let restored = opened.machine.routes().applied_index();
+        if restored != LogIndex(0) {
+            // What led to the snapshot is not in the history, and who waits for it need not.
+            opened.observers.snapshot_installed(restored);
+        }
         let registry = Self {
             inner: Arc::new(Inner {
                 config,
@@ -237,6 +242,8 @@ impl Registry {
     }
 
     async fn leave(&self, seated: &Seated) {
+        // First, or it would register this node again.
+        seated.presence.abort();
         let incarnation = self.inner.lease.incarnation();
         if incarnation != Incarnation(0) && !self.was_removed() {
             let down = NodeDown {
@@ -245,10 +252,7 @@ impl Registry {
                 reason: NodeDownReason::Stopped,
                 floor: None,
             };
-            let command = Arc::new(Command::NodeDown(down));
-            seated.presence.abort();
-            let proposed = tokio::time::timeout(LEADER_TIMEOUT, seated.leader.propose(&command)).await;
-            if !matches!(proposed, Ok(Ok(_))) {
+            if !seated.leader.propose_soon(&Arc::new(Command::NodeDown(down))).await {
                 tracing::warn!("the cluster was not told that this node stops; its lease will lapse");
             }
         }
@@ -331,6 +335,15 @@ fn open(config: &RegistryConfig) -> Result<Parts, StartError> {
     let log = Log::new(SledLog::open(&dir)?);
     let machine = Machine::open(snapshots.clone(), observers.clone()).map_err(StartError::Snapshot)?;
     let folder = Folder::open(dir, &config.name)?;
+    if folder.name() != config.name {
+        return Err(StartError::Refused(format!(
+            "the data folder {} belongs to node {}, and this node is called {}: \
+             mend the name, or give this node a folder of its own",
+            config.data_dir.display(),
+            folder.name(),
+            config.name
+        )));
+    }
     Ok(Parts { folder, log, machine, snapshots, observers })
 }
 

@@ -91,8 +91,6 @@ pub const DEADLINE_WORD: Duration = Duration::from_millis(30);
 pub const CONNECT_WAITERS: usize = 10_000;
 /// How often at most a waiting call looks for its device again.
 pub const CONNECT_RECHECK: Duration = Duration::from_millis(10);
-/// Devices among which an affinity key chooses.
-pub const AFFINITY_DEVICES: usize = 1_000;
 
 const _: () = assert!(CHUNK_BYTES <= PAYLOAD_BYTES);
 const _: () = assert!(PACKET_BYTES + CHUNK_BYTES < 4 * 1024 * 1024);

@@ -1,5 +1,7 @@
 //! One node, its devices and their calls, over channels.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
 mod world;
 
 use std::time::Duration;

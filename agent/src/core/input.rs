@@ -70,7 +70,9 @@ impl Outcome {
             Self::Stopped => None,
             Self::Failed(message) => Some(failed(message)),
             Self::Reply { payload, .. } if payload.len() as u64 > max_payload => {
-                Some(failed(format!("the reply has {} bytes; the node takes {max_payload}", payload.len())))
+                let message = format!("the reply has {} bytes; the node takes {max_payload}", payload.len());
+                // The size alone tells the node that it was the size: the caller then sees PAYLOAD_TOO_LARGE.
+                Some(wire::Result { payload_bytes: payload.len() as u64, ..failed(message) })
             }
             Self::Reply { payload, content_type, metadata } => Some(wire::Result {
                 payload_bytes: payload.len() as u64,

@@ -122,12 +122,12 @@ impl Settings {
                 "the default must not be longer than the maximum",
             ));
         }
-        if self.bootstrap_expect > self.join.len().max(1) {
+        if self.bootstrap_expect > 1 && self.bootstrap_expect != self.join.len() {
             return Err(conflict(
                 layers,
                 &table::BOOTSTRAP_EXPECT,
                 &table::JOIN,
-                "`join` must list every founder, this node included",
+                "`join` lists exactly the founders, this node included; who joins later has 0",
             ));
         }
         let listen = [

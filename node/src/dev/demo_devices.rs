@@ -30,7 +30,7 @@ impl DemoDevices {
         until("the devices are attached", limits::ATTACH_PATIENCE, terminal, async || {
             devices.agents.iter().try_for_each(|(name, agent)| match &*agent.state().borrow() {
                 AgentState::Attached { .. } => Ok(()),
-                other => bail!("{name} is {other:?}"),
+                other => bail!("{name} {}", in_words(other)),
             })
         })
         .await?;

@@ -46,11 +46,16 @@ pub fn install(settings: &LogSettings) -> Result<LogGuard, LoggingError> {
         .thread_name("log")
         .finish(io::stderr());
     let dropped = writer.error_counter();
-    let filter = EnvFilter::builder().parse(&settings.filter)?;
+    let filter = EnvFilter::builder().parse(directives(&settings.filter))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match settings.format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).finish().try_init()?,
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
     }
     Ok(LogGuard { _worker: worker, dropped })
+}
+
+/// `info` alone leaves out what openraft says of its inner steps: that is for its developers.
+fn directives(filter: &str) -> &str {
+    if filter == "info" { "info,openraft=warn" } else { filter }
 }

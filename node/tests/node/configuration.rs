@@ -195,7 +195,7 @@ fn errors_name_the_setting_its_source_the_problem_and_what_is_allowed() {
         (
             Case::new().flag("--join=a:1,b:1").flag("--bootstrap-expect=3"),
             "bootstrap_expect = `3` from --bootstrap-expect does not go with join = `a:1,b:1` from --join: \
-             `join` must list every founder, this node included",
+             `join` lists exactly the founders, this node included; who joins later has 0",
         ),
         (
             Case::new().flag("--device-addr=0.0.0.0:7400"),

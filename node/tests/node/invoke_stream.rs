@@ -15,7 +15,7 @@ use rollcall_node::{
     limits::STREAM_CALLS,
 };
 use rollcall_proto::api::{
-    CancelCall, InvokeRequest, InvokeStreamRequest, InvokeStreamResponse, Reason as Why,
+    CancelCall, InvokeRequest, InvokeResponse, InvokeStreamRequest, InvokeStreamResponse, Reason as Why,
     invoke_service_client::InvokeServiceClient, invoke_service_server::InvokeServiceServer,
     invoke_stream_request::Kind, invoke_stream_response::Result as Answer,
 };
@@ -111,6 +111,18 @@ impl Conversation {
         answer.expect("an answer in time").expect("no status").expect("an answer")
     }
 
+    /// The next answer, which is a response under the tag that its payload repeats.
+    async fn response(&mut self) -> InvokeResponse {
+        let answer = self.answer().await;
+        match answer.result {
+            Some(Answer::Response(response)) => {
+                assert_eq!(response.payload, answer.tag.to_string());
+                response
+            }
+            other => panic!("no response but {other:?}"),
+        }
+    }
+
     async fn failure(&mut self, tag: u64) -> rollcall_proto::api::Failure {
         let answer = self.answer().await;
         assert_eq!(answer.tag, tag);
@@ -148,18 +160,12 @@ async fn answers_come_in_any_order_under_their_tags() {
     let mut stream = Conversation::open().await;
     stream.call(7, "wait").await;
     stream.call(8, "echo").await;
-    assert_eq!(stream.answer().await.tag, 8);
+    assert_eq!(stream.response().await.payload, "8");
     stream.script.gate.add_permits(1);
-    let late = stream.answer().await;
-    assert_eq!(late.tag, 7);
-    match late.result {
-        Some(Answer::Response(response)) => {
-            assert_eq!(response.payload, "7");
-            assert_eq!(response.cluster_id, ClusterId(1).to_string());
-            assert_eq!(response.request_id.len(), 24);
-        }
-        other => panic!("no response but {other:?}"),
-    }
+    let late = stream.response().await;
+    assert_eq!(late.payload, "7");
+    assert_eq!(late.cluster_id, ClusterId(1).to_string());
+    assert_eq!(late.request_id.len(), 24);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +179,7 @@ async fn a_failed_call_does_not_end_the_stream() {
     assert_eq!(failure.reason(), Why::InvalidArgument);
     assert_eq!(failure.message, "group: is required");
     stream.call(3, "echo").await;
-    assert_eq!(stream.answer().await.tag, 3);
+    assert_eq!(stream.response().await.payload, "3");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +194,7 @@ async fn a_cancelled_call_is_answered_and_dropped() {
     stream.wait_for_running(0).await;
     stream.send(99, Kind::Cancel(CancelCall {})).await;
     stream.call(1, "echo").await;
-    assert_eq!(stream.answer().await.tag, 1, "the tag is free again, and an unknown one is no harm");
+    assert_eq!(stream.response().await.payload, "1", "the tag is free again, and an unknown one is no harm");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +205,7 @@ async fn a_tag_in_flight_is_not_taken_twice() {
     let failure = stream.failure(1).await;
     assert_eq!(failure.message, "tag: a call with this tag is in flight");
     stream.script.gate.add_permits(1);
-    assert!(matches!(stream.answer().await.result, Some(Answer::Response(_))), "the first call goes on");
+    assert_eq!(stream.response().await.payload, "1", "the first call goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,10 +221,10 @@ async fn calls_beyond_the_bound_are_refused_one_by_one() {
     assert_eq!((failure.reason(), failure.code), (Why::Overloaded, Code::ResourceExhausted as i32));
     stream.script.gate.add_permits(STREAM_CALLS);
     for _ in 0..most {
-        assert!(matches!(stream.answer().await.result, Some(Answer::Response(_))));
+        stream.response().await;
     }
     stream.call(most, "echo").await;
-    assert_eq!(stream.answer().await.tag, most);
+    assert_eq!(stream.response().await.payload, most.to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,7 +234,7 @@ async fn closing_the_request_side_lets_calls_end() {
     stream.wait_for_running(1).await;
     stream.requests = None;
     stream.script.gate.add_permits(1);
-    assert_eq!(stream.answer().await.tag, 1);
+    assert_eq!(stream.response().await.payload, "1");
     let end = timeout(Duration::from_secs(10), stream.answers.message()).await.expect("an end in time");
     assert!(end.expect("no status").is_none());
 }
@@ -252,7 +258,7 @@ async fn a_caller_who_goes_cancels_what_is_in_flight() {
 async fn a_node_that_closes_says_so() {
     let mut stream = Conversation::open().await;
     stream.call(1, "echo").await;
-    stream.answer().await;
+    stream.response().await;
     stream.closing.cancel();
     let end = timeout(Duration::from_secs(10), stream.answers.message()).await.expect("an end in time");
     let status = end.expect_err("a status");

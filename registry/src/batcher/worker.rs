@@ -85,6 +85,8 @@ impl Worker {
                         return;
                     }
                     self.submit(&mut submissions);
+                    // Or a storm of opens would leave no turn for closes.
+                    self.close_some(&mut closed);
                 }
                 count = closed.recv_many(&mut closes, BATCH_CHANGES), if room => {
                     if count == 0 {
@@ -109,6 +111,13 @@ impl Worker {
             let opens = opens.then(|| submission.change.device.clone());
             self.waiting.insert(ticket, Waiter { answer: submission.answer, opens });
             self.core.submit(submission.change, Some(ticket), submission.deadline);
+        }
+    }
+
+    fn close_some(&mut self, closed: &mut mpsc::Receiver<SessionChange>) {
+        for _ in 0..BATCH_CHANGES {
+            let Ok(change) = closed.try_recv() else { return };
+            self.core.submit(change, None, Moment::default());
         }
     }
 

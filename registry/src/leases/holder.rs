@@ -29,13 +29,19 @@ impl HeldLease {
 
     /// The node is registered; the lease begins with the first beat.
     pub fn registered(&self, incarnation: Incarnation) {
-        self.incarnation.store(incarnation.0, Ordering::Release);
+        self.begin(incarnation);
     }
 
     /// The incarnation is over: nothing holds until the next registration.
     pub fn lapsed(&self) {
-        self.incarnation.store(0, Ordering::Release);
-        self.holds_until.store(0, Ordering::Release);
+        self.begin(Incarnation(0));
+    }
+
+    /// The leader says that the incarnation is over; this node's own log will say so as well.
+    pub fn refused(&self, incarnation: Incarnation) {
+        if self.incarnation() == incarnation {
+            self.holds_until.store(0, Ordering::Release);
+        }
     }
 
     /// A beat sent at `sent` for `incarnation` was granted for `ttl`.
@@ -45,7 +51,17 @@ impl HeldLease {
         if self.incarnation() == incarnation {
             let until = sent + ttl.saturating_sub(LEASE_MARGIN);
             self.holds_until.fetch_max(until.as_millis(), Ordering::AcqRel);
+            // Apply may have ended the incarnation meanwhile, and its zero come before the line above.
+            if self.incarnation() != incarnation {
+                self.holds_until.store(0, Ordering::Release);
+            }
         }
+    }
+
+    /// The incarnation first: who sees the zero sees the incarnation that it belongs to.
+    fn begin(&self, incarnation: Incarnation) {
+        self.incarnation.store(incarnation.0, Ordering::Release);
+        self.holds_until.store(0, Ordering::Release);
     }
 }
 
@@ -72,6 +88,26 @@ mod tests {
         lease.lapsed();
         lease.registered(Incarnation(9));
         lease.renewed(Incarnation(5), Moment::from_millis(1_000), LEASE_TTL);
+        assert!(!lease.held(Moment::from_millis(1_000)));
+    }
+
+    #[test]
+    fn a_new_incarnation_does_not_inherit_the_old_ones_lease() {
+        let lease = HeldLease::default();
+        lease.registered(Incarnation(5));
+        lease.renewed(Incarnation(5), Moment::from_millis(1_000), LEASE_TTL);
+        lease.registered(Incarnation(9));
+        assert!(!lease.held(Moment::from_millis(1_000)));
+    }
+
+    #[test]
+    fn a_lease_that_the_leader_calls_lapsed_holds_no_more() {
+        let lease = HeldLease::default();
+        lease.registered(Incarnation(5));
+        lease.renewed(Incarnation(5), Moment::from_millis(1_000), LEASE_TTL);
+        lease.refused(Incarnation(4));
+        assert!(lease.held(Moment::from_millis(1_000)));
+        lease.refused(Incarnation(5));
         assert!(!lease.held(Moment::from_millis(1_000)));
     }
 }

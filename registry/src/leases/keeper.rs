@@ -16,8 +16,9 @@ use crate::{
     routes::Routes,
 };
 
-/// Whether this node may grant leases now: it leads, and heard from a quorum of late.
-pub(crate) type MayGrant = Arc<dyn Fn() -> bool + Send + Sync>;
+/// The term in which this node may grant leases now: it leads, heard from a quorum of late, and has applied whatever
+/// earlier leaders wrote of nodes that are down.
+pub(crate) type GrantingTerm = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 /// Commits a node's `NodeDown`.
 pub(crate) type ReportDown =
     Arc<dyn Fn(NodeId, Incarnation) -> futures::future::BoxFuture<'static, ()> + Send + Sync>;
@@ -40,14 +41,15 @@ impl KeeperHandle {
 /// Starts the keeper. It ends when every handle is gone.
 pub(crate) fn spawn(
     routes: Routes,
-    may_grant: MayGrant,
+    granting_term: GrantingTerm,
     report_down: ReportDown,
 ) -> (KeeperHandle, AbortHandle) {
     let (beats, received) = mpsc::channel(LEASE_BEATS_WAITING);
     let keeper = Keeper {
         table: LeaseTable::default(),
+        term: 0,
         routes,
-        may_grant,
+        granting_term,
         report_down,
         reporting: HashSet::new(),
         reports: JoinSet::new(),
@@ -58,10 +60,12 @@ pub(crate) fn spawn(
 
 struct Keeper {
     table: LeaseTable,
+    /// The term that the table belongs to.
+    term: u64,
     routes: Routes,
-    may_grant: MayGrant,
+    granting_term: GrantingTerm,
     report_down: ReportDown,
-    /// Lapses whose `NodeDown` is on its way, so that each is proposed once at a time.
+    /// Lapses whose `NodeDown` is on its way, so that each is proposed once at a time; at most one per node.
     reporting: HashSet<(NodeId, Incarnation)>,
     reports: JoinSet<(NodeId, Incarnation)>,
 }
@@ -88,7 +92,7 @@ impl Keeper {
     }
 
     fn beat(&mut self, node: NodeId, incarnation: Incarnation) -> Option<Beat> {
-        if !(self.may_grant)() {
+        if !self.may_grant() {
             return None;
         }
         let current = self.routes.node(node).filter(|view| view.up).map(|view| view.incarnation);
@@ -100,12 +104,24 @@ impl Keeper {
                 .is_some_and(|view| view.incarnation >= incarnation)
                 .then_some(Beat::Lapsed);
         }
-        Some(self.table.beat(node, incarnation, current, Moment::now()))
+        self.table.beat(node, incarnation, current, Moment::now())
+    }
+
+    /// Whether leases may be granted now; each term has a table of its own.
+    fn may_grant(&mut self) -> bool {
+        let Some(term) = (self.granting_term)() else {
+            return false;
+        };
+        if term != self.term {
+            self.term = term;
+            self.table = LeaseTable::default();
+        }
+        true
     }
 
     fn tick(&mut self) {
-        if !(self.may_grant)() {
-            self.table.clear();
+        if !self.may_grant() {
+            self.table.pause();
             return;
         }
         let nodes = self.routes.nodes();

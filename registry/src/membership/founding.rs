@@ -28,10 +28,10 @@ pub struct Description {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// A cluster is there: ask this address to let us in.
+    /// A cluster is there: ask these addresses, in this order, to let us in.
     Join {
-        /// The peer address of a member.
-        address: String,
+        /// The peer addresses of members.
+        addresses: Vec<String>,
     },
     /// All founding members are here and empty, and this node is the one to propose; in the order of their names.
     Propose(Vec<Description>),
@@ -47,8 +47,10 @@ pub enum Step {
 /// nodes found the cluster together; 0: this node never founds one.
 pub fn decide(me: &Description, expect: usize, answers: &[(String, Option<Description>)]) -> Step {
     let others = answers.iter().filter_map(|(address, answer)| answer.as_ref().map(|it| (address, it)));
-    if let Some((address, _)) = others.clone().find(|(_, it)| it.member_of.is_some()) {
-        return Step::Join { address: address.clone() };
+    let belonging = others.clone().filter(|(_, it)| it.member_of.is_some());
+    let addresses: Vec<_> = belonging.map(|(address, _)| address.clone()).collect();
+    if !addresses.is_empty() {
+        return Step::Join { addresses };
     }
     if expect == 0 {
         return Step::Wait("no address of the join list belongs to a cluster yet".to_owned());
@@ -84,6 +86,16 @@ pub fn decide(me: &Description, expect: usize, answers: &[(String, Option<Descri
     if let Some(candidate) = me.consented_to.as_deref().filter(|candidate| *candidate != me.name) {
         return Step::Wait(format!("consented to the founding by {candidate}; waiting for it"));
     }
+    // This node has consented to nothing, so it was not asked, or has lost its data folder since.
+    let earlier = members.values().find(|it| it.name != me.name && it.consented_to.is_some());
+    if let (None, Some(earlier)) = (&me.consented_to, earlier) {
+        let candidate = earlier.consented_to.as_deref().unwrap_or_default();
+        return Step::Wait(format!(
+            "{} has consented to a founding by {candidate}; waiting for it. If nothing comes of it: \
+             empty the data folders of all founding nodes, then start them again",
+            earlier.name
+        ));
+    }
     match members.first_key_value() {
         Some((first, _)) if *first == me.name => Step::Propose(members.into_values().cloned().collect()),
         Some((first, _)) => Step::Wait(format!("all {expect} nodes are here; {first} founds the cluster")),
@@ -113,7 +125,7 @@ mod tests {
     fn who_sees_a_member_joins_it_and_never_founds() {
         let member = Description { member_of: Some((ClusterId(9), NodeId(1))), ..empty("n2") };
         let seen = answers(&[Some(empty("n1")), Some(member), Some(empty("n3"))]);
-        assert_eq!(decide(&empty("n1"), 3, &seen), Step::Join { address: "h2:7402".to_owned() });
+        assert_eq!(decide(&empty("n1"), 3, &seen), Step::Join { addresses: vec!["h2:7402".to_owned()] });
     }
 
     #[test]
@@ -143,6 +155,14 @@ mod tests {
         let me = Description { consented_to: Some("n0".to_owned()), ..empty("n1") };
         let seen = answers(&[Some(me.clone()), Some(empty("n2")), Some(empty("n3"))]);
         assert!(matches!(decide(&me, 3, &seen), Step::Wait(_)));
+    }
+
+    #[test]
+    fn a_node_that_lost_its_folder_does_not_propose_to_those_who_have_consented() {
+        let other = Description { consented_to: Some("n1".to_owned()), ..empty("n2") };
+        let seen = answers(&[Some(empty("n1")), Some(other), Some(empty("n3"))]);
+        let Step::Wait(reason) = decide(&empty("n1"), 3, &seen) else { panic!("n1 does not wait") };
+        assert!(reason.contains("n2 has consented to a founding by n1"), "{reason}");
     }
 
     #[test]

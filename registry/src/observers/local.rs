@@ -43,8 +43,11 @@ impl LocalObserver {
         self.changed.notify_one();
     }
 
+    /// Only this life's batches, of which one is in flight at a time: replaying a long log floods no queue.
     fn applied_batch(&self, outcome: &BatchOutcome) {
-        self.batcher.news(LogNews::Applied(outcome.clone()));
+        if outcome.incarnation == self.lease.incarnation() {
+            self.batcher.news(LogNews::Applied(outcome.clone()));
+        }
     }
 
     /// This process's incarnation, as the rows have it.

@@ -39,6 +39,13 @@ impl Observers {
         });
     }
 
+    /// Adds the follower that the others rely on: it sees each entry before them.
+    pub(crate) fn add_first(&self, follower: Arc<dyn ApplyObserver>) {
+        self.followers.rcu(|followers| {
+            std::iter::once(&follower).chain(followers.iter()).map(Arc::clone).collect::<Vec<_>>()
+        });
+    }
+
     /// An entry took effect.
     pub(crate) fn applied(&self, index: LogIndex, events: &[Event]) {
         for follower in self.followers.load().iter() {

@@ -70,6 +70,15 @@ struct Kept {
     complete_after: (LogIndex, u32),
 }
 
+impl Kept {
+    fn reaches_back_to(&self, after: (LogIndex, u32)) -> Result<(), WatchError> {
+        if after < self.complete_after {
+            return Err(WatchError::TooOld { asked: after.0, oldest: self.complete_after.0 });
+        }
+        Ok(())
+    }
+}
+
 impl WatchHistory {
     pub(crate) fn new() -> Self {
         let (newest, _) = tokio_watch::channel(LogIndex(0));
@@ -86,9 +95,8 @@ impl WatchHistory {
             Some(cursor) => (cursor.index, cursor.position),
             None => (routes.applied_index(), u32::MAX),
         };
-        let watch = Watch { history: self.clone(), newest, cluster, after, ahead: VecDeque::new() };
-        watch.check()?;
-        Ok(watch)
+        self.kept.lock().reaches_back_to(after)?;
+        Ok(Watch { history: self.clone(), newest, cluster, after, ahead: VecDeque::new() })
     }
 }
 
@@ -153,18 +161,10 @@ impl Watch {
         }
     }
 
-    fn check(&self) -> Result<(), WatchError> {
-        let complete_after = self.history.kept.lock().complete_after;
-        if self.after < complete_after {
-            return Err(WatchError::TooOld { asked: self.after.0, oldest: complete_after.0 });
-        }
-        Ok(())
-    }
-
     /// Copies some changes out of the history, so that its lock is taken once for many.
     fn take(&mut self) -> Result<(), WatchError> {
-        self.check()?;
         let kept = self.history.kept.lock();
+        kept.reaches_back_to(self.after)?;
         let from = kept.changes.partition_point(|(index, position, _)| (*index, *position) <= self.after);
         let cursor = |index, position| Cursor { cluster: self.cluster, index, position };
         self.ahead = kept

@@ -3,12 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use openraft::{
-    ChangeMembers, Config, Instant, Raft, ReadPolicy, SnapshotPolicy,
-    errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError},
+    Config, Instant, Raft, ReadPolicy, SnapshotPolicy,
+    errors::{ClientWriteError, ForwardReason, InitializeError, LinearizableReadError, RaftError},
 };
 
 use super::{
@@ -19,11 +18,11 @@ use super::{
 };
 use crate::{
     limits::{
-        RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, REACHABLE_WITHIN, SNAPSHOT_DEADLINE,
-        SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_KEEP_ENTRIES, STOP_HAND_OVER_TIMEOUT,
+        LEADER_READY_EVERY, RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_STOP_TIMEOUT,
+        SNAPSHOT_DEADLINE, SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_KEEP_ENTRIES,
     },
     model::{
-        command::{Command, LogFloor, NodeDown},
+        command::{Command, NodeDown},
         ids::{LogIndex, NodeId},
         response::Response,
     },
@@ -112,6 +111,15 @@ impl Consensus {
             && metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < RAFT_ELECTION_MIN)
     }
 
+    /// The term in which this node may grant leases: it leads with a quorum, and has applied an entry of its own term, so
+    /// that no end of a node that an earlier leader wrote is still to come.
+    pub(crate) fn granting_term(&self) -> Option<u64> {
+        let metrics = self.metrics();
+        let term = metrics.current_term;
+        let caught_up = metrics.last_applied.is_some_and(|applied| applied.leader_id.term == term);
+        (caught_up && self.leads_with_quorum()).then_some(term)
+    }
+
     /// Founds the cluster with these voters, all at once. A second time does nothing.
     pub(super) async fn initialize(&self, members: BTreeMap<u64, Member>) -> Result<(), LeaderError> {
         match self.raft.initialize(members).await {
@@ -126,11 +134,21 @@ impl Consensus {
     }
 
     /// Commits and applies a command here, if this node leads.
+    ///
+    /// A leader takes nothing until its first quorum ack, nor after a quorum was silent for a while: it refuses before
+    /// anything is written, and is asked again, for at most an election time-out.
     pub(crate) async fn write(&self, command: Arc<Command>) -> Result<(LogIndex, Response), LeaderError> {
         let command = self.with_floor(command);
-        match self.raft.client_write(command).await {
-            Ok(written) => Ok((LogIndex(written.log_id.index), written.data)),
-            Err(error) => Err(self.write_error(error)),
+        let patience = tokio::time::Instant::now() + RAFT_ELECTION_MAX;
+        loop {
+            let error = match self.raft.client_write(Arc::clone(&command)).await {
+                Ok(written) => return Ok((LogIndex(written.log_id.index), written.data)),
+                Err(error) => error,
+            };
+            if !is_lease_expired(&error) || tokio::time::Instant::now() >= patience {
+                return Err(self.write_error(error));
+            }
+            tokio::time::sleep(LEADER_READY_EVERY).await;
         }
     }
 
@@ -145,10 +163,13 @@ impl Consensus {
         }
     }
 
-    fn write_error(&self, error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> LeaderError {
+    pub(super) fn write_error(
+        &self,
+        error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>,
+    ) -> LeaderError {
         match error {
             RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
-                // A fresh leader refuses until its first quorum ack: it still is the one to ask.
+                // A leader without a quorum's ack names nobody: it still is the one to ask.
                 let leader = forward.leader_id.map(NodeId).or_else(|| self.leader());
                 LeaderError::NotLeader(leader)
             }
@@ -180,103 +201,15 @@ impl Consensus {
         }
     }
 
-    /// Changes Raft's members; `retain`s a former voter as learner, or not. The index of the change.
-    pub(super) async fn change_members(
-        &self,
-        change: ChangeMembers<u64, Member>,
-        retain: bool,
-    ) -> Result<LogIndex, LeaderError> {
-        match self.raft.change_membership(change, retain).await {
-            Ok(written) => Ok(LogIndex(written.log_id.index)),
-            Err(error) => Err(self.write_error(error)),
-        }
-    }
-
-    /// Whether a node belongs to Raft's members and does not vote, in any of their sets.
-    pub(super) fn is_learner(&self, node: NodeId) -> bool {
-        self.metrics().membership_config.membership().learner_ids().any(|id| id == node.0)
-    }
-
-    /// Whether a change of the voters stands half done: both sets are in force, and that is committed.
-    pub(super) fn is_between_voters(&self) -> bool {
-        let metrics = self.metrics();
-        let (effective, committed) = (&metrics.membership_config, &metrics.committed_membership_config);
-        effective.membership().get_joint_config().len() > 1 && effective.log_id() == committed.log_id()
-    }
-
-    /// The members of the newest membership that is committed.
-    pub(super) fn committed_members(&self) -> BTreeSet<u64> {
-        self.metrics().committed_membership_config.nodes().map(|(id, _)| *id).collect()
-    }
-
-    /// Whether this leader heard from a node just now; from itself always.
-    pub(super) fn reaches(&self, node: NodeId) -> bool {
-        self.last_heard(node).is_some_and(|at| at.elapsed() < REACHABLE_WITHIN) || node == self.seat.node
-    }
-
-    /// Whether a node has answered something that this leader sent since then; itself always.
-    pub(super) fn heard_since(&self, node: NodeId, since: tokio::time::Instant) -> bool {
-        self.last_heard(node).is_some_and(|at| at >= since) || node == self.seat.node
-    }
-
-    fn last_heard(&self, node: NodeId) -> Option<tokio::time::Instant> {
-        let heard = self.metrics().heartbeat?;
-        tokio::time::Instant::now().checked_sub(heard.get(&node.0)?.as_ref()?.elapsed())
-    }
-
-    /// What this leader counts on to be on a node's disk; `None`: it does not lead, or has not heard from it.
-    ///
-    /// Only committed entries: others may be truncated by right.
-    pub(super) fn floor_of(&self, node: NodeId) -> Option<LogFloor> {
-        if !self.leads_with_quorum() {
-            return None;
-        }
-        let metrics = self.metrics();
-        let matched = metrics.replication.as_ref()?.get(&node.0)?.as_ref()?.index;
-        let committed = metrics.cluster_committed.as_ref()?.index;
-        Some(LogFloor { term: metrics.current_term, index: LogIndex(matched.min(committed)) })
-    }
-
-    /// The other voter that is caught up best, of those that this leader reaches.
-    pub(super) fn successor(&self) -> Option<NodeId> {
-        let metrics = self.metrics();
-        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-        let others =
-            metrics.replication.as_ref()?.iter().filter(|(id, _)| {
-                voters.contains(id) && **id != self.seat.node.0 && self.reaches(NodeId(**id))
-            });
-        let best = others.max_by_key(|(_, matched)| matched.as_ref().map(|log_id| log_id.index));
-        best.map(|(id, _)| NodeId(*id))
-    }
-
-    /// Hands leadership to a voter, and waits until another node leads; `None`: none did in time.
-    pub(super) async fn hand_over_to(&self, successor: NodeId, patience: Duration) -> Option<NodeId> {
+    /// Resolves when this node knows that `leader` leads no more.
+    pub(crate) async fn leaves(&self, leader: NodeId) {
         use openraft::async_runtime::watch::WatchReceiver;
-        if let Err(error) = self.raft.trigger().transfer_leader(successor.0).await {
-            tracing::debug!(%error, to = %successor, "leadership was not handed over");
-            return None;
-        }
-        let mut metrics = self.raft.metrics();
-        let handed = async {
-            loop {
-                let leader = metrics.borrow_watched().current_leader.map(NodeId);
-                if leader.is_some_and(|leader| leader != self.seat.node) {
-                    return leader;
-                }
-                metrics.changed().await.ok()?;
+        let mut told = self.raft.server_metrics();
+        loop {
+            let leads = told.borrow_watched().current_leader.map(NodeId) == Some(leader);
+            if !leads || told.changed().await.is_err() {
+                return;
             }
-        };
-        tokio::time::timeout(patience, handed).await.ok().flatten()
-    }
-
-    /// Hands leadership to another voter, if this node leads and there is one that it reaches.
-    pub(crate) async fn hand_over(&self) {
-        if self.leader() != Some(self.seat.node) {
-            return;
-        }
-        if let Some(successor) = self.successor() {
-            let leader = self.hand_over_to(successor, STOP_HAND_OVER_TIMEOUT).await;
-            tracing::info!(to = %successor, leader = ?leader, "handed leadership over");
         }
     }
 
@@ -316,12 +249,22 @@ impl Consensus {
         }
     }
 
-    /// Stops Raft.
+    /// Stops Raft; a storage that hangs does not hold it up for long.
     pub(crate) async fn stop(&self) {
-        if let Err(error) = self.raft.shutdown().await {
-            tracing::warn!(%error, "consensus did not stop cleanly");
+        match tokio::time::timeout(RAFT_STOP_TIMEOUT, self.raft.shutdown()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "consensus did not stop cleanly"),
+            Err(_) => tracing::warn!("consensus did not stop in time"),
         }
     }
+}
+
+fn is_lease_expired(error: &RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> bool {
+    matches!(
+        error,
+        RaftError::APIError(ClientWriteError::ForwardToLeader(forward))
+            if forward.reason == ForwardReason::LeaseExpired
+    )
 }
 
 fn config() -> Result<Config, openraft::ConfigError> {

@@ -54,14 +54,15 @@ impl Door {
     /// What this node says of itself.
     pub(super) fn describe(&self) -> Description {
         let folder = &self.inner.folder;
-        let founded = self.inner.routes.cluster_id();
-        let seat = folder.seat().filter(|seat| founded == Some(seat.cluster));
+        // A member says so before it has replayed its log: nobody may found a cluster beside one that is starting.
+        let (founding, founded) = (folder.founding(), self.inner.routes.cluster_id());
+        let seat = folder.seat().filter(|seat| founding.is_none() || founded == Some(seat.cluster));
         Description {
             name: folder.name().to_owned(),
             storage: folder.storage(),
             addresses: self.inner.config.advertise.clone(),
             member_of: seat.map(|seat| (seat.cluster, seat.node)),
-            consented_to: folder.founding().map(|founding| founding.candidate),
+            consented_to: founding.map(|founding| founding.candidate),
         }
     }
 
@@ -77,8 +78,14 @@ impl Door {
             return Err(format!("{me} expects {expected} founding nodes, the proposal has {offered}"));
         }
         let mine = founding.cluster.members.iter().find(|member| member.name == me);
-        if mine.is_none_or(|member| member.storage != self.inner.folder.storage()) {
-            return Err(format!("the proposal does not name {me} with its data folder"));
+        let Some(mine) = mine else {
+            return Err(format!("the proposal does not name {me}"));
+        };
+        if mine.storage != self.inner.folder.storage() {
+            return Err(format!(
+                "{me} has another data folder than the proposal names: it was emptied since; \
+                 empty the data folders of all founding nodes, then start them again"
+            ));
         }
         match self.inner.folder.consent(founding) {
             Ok(true) => seat::take(&self.inner).await.map(drop).map_err(|error| error.to_string()),

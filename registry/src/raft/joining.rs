@@ -41,7 +41,7 @@ impl Joining {
             }
             let answers = self.ask_all().await;
             match decide(&self.door.describe(), self.door.inner.config.bootstrap_expect, &answers) {
-                Step::Join { address } => self.ask_to_join(address).await?,
+                Step::Join { addresses } => self.ask_members(addresses).await?,
                 Step::Propose(members) => self.propose(&members)?,
                 Step::Wait(reason) => self.say(reason),
                 Step::Stop(reason) => return Err(StartError::Refused(reason)),
@@ -145,6 +145,17 @@ impl Joining {
         };
         tracing::info!(cluster = %founding.cluster.cluster_id, "proposing to found a cluster");
         self.door.inner.folder.consent(&founding)?;
+        Ok(())
+    }
+
+    /// Asks one after the other, as the first may be cut off from the leader.
+    async fn ask_members(&mut self, members: Vec<String>) -> Result<(), StartError> {
+        for member in members {
+            self.ask_to_join(member).await?;
+            if self.door.inner.folder.seat().is_some() {
+                return Ok(());
+            }
+        }
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     codec,
     leases::{keeper::KeeperHandle, table::Beat},
-    limits::{LEADER_TIMEOUT, MEMBERSHIP_TIMEOUT, PEER_MESSAGE_BYTES},
+    limits::{BATCH_RETRY, LEADER_TIMEOUT, LEASE_BEAT, MEMBERSHIP_TIMEOUT, PEER_MESSAGE_BYTES},
     membership::change::{MembershipChange, MembershipChanged, MembershipError},
     model::{
         command::Command,
@@ -63,10 +63,20 @@ impl Leader {
                         _ => Proposed::Committed(index),
                     })
                 }
-                Err(leader) => self.propose_at(leader, command).await,
+                Err(leader) => self.at(leader, self.propose_at(leader, command)).await,
             }
         };
-        in_time(proposal).await
+        in_time(LEADER_TIMEOUT, proposal).await
+    }
+
+    /// Commits a command that need not be, trying for a moment; whether it was.
+    pub(crate) async fn propose_soon(&self, command: &Arc<Command>) -> bool {
+        let proposed = async {
+            while self.propose(command).await.is_err() {
+                tokio::time::sleep(BATCH_RETRY).await;
+            }
+        };
+        tokio::time::timeout(LEADER_TIMEOUT, proposed).await.is_ok()
     }
 
     /// Commits a command though this node may know no leader, or a former one: asks the members one after the other, and
@@ -79,7 +89,7 @@ impl Leader {
             while let (Err(LeaderError::NotLeader(_) | LeaderError::Unknown(_)), Some(asked)) =
                 (&outcome, at.take())
             {
-                outcome = in_time(self.propose_at(asked, command)).await;
+                outcome = in_time(LEADER_TIMEOUT, self.propose_at(asked, command)).await;
                 at = match &outcome {
                     Err(LeaderError::NotLeader(other)) => {
                         other.filter(|other| *other != asked && *other != me)
@@ -137,10 +147,11 @@ impl Leader {
         let beat = async {
             match self.here()? {
                 Ok(()) => Ok(self.keeper.beat(node, incarnation).await),
-                Err(leader) => self.beat_at(leader, node, incarnation).await,
+                Err(leader) => self.at(leader, self.beat_at(leader, node, incarnation)).await,
             }
         };
-        in_time(beat).await
+        // A beat that takes longer is worth less than the next one.
+        in_time(LEASE_BEAT, beat).await
     }
 
     /// The leader's committed index, confirmed by a quorum.
@@ -148,10 +159,23 @@ impl Leader {
         let read = async {
             match self.here()? {
                 Ok(()) => self.consensus.read_index().await,
-                Err(leader) => self.read_index_at(leader).await,
+                Err(leader) => self.at(leader, self.read_index_at(leader)).await,
             }
         };
-        in_time(read).await
+        in_time(LEADER_TIMEOUT, read).await
+    }
+
+    /// Waits for a leader's answer only while it leads: one that vanished does not refuse, it is silent.
+    async fn at<T>(
+        &self,
+        leader: NodeId,
+        answer: impl Future<Output = Result<T, LeaderError>>,
+    ) -> Result<T, LeaderError> {
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = self.consensus.leaves(leader) => Err(LeaderError::NotLeader(None)),
+        }
     }
 
     /// Whether the leader is here, or who it is.
@@ -256,9 +280,12 @@ impl Leader {
     }
 }
 
-async fn in_time<T>(call: impl Future<Output = Result<T, LeaderError>>) -> Result<T, LeaderError> {
+async fn in_time<T>(
+    patience: Duration,
+    call: impl Future<Output = Result<T, LeaderError>>,
+) -> Result<T, LeaderError> {
     let late = || LeaderError::Unknown("no answer in time".to_owned());
-    tokio::time::timeout(LEADER_TIMEOUT, call).await.unwrap_or_else(|_| Err(late()))
+    tokio::time::timeout(patience, call).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn not_leader(leader: u64) -> LeaderError {

@@ -11,6 +11,7 @@ mod identity;
 mod joining;
 pub(crate) mod leader;
 pub mod log_storage;
+mod members;
 mod membership_service;
 mod membership_wire;
 mod network;

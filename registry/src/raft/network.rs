@@ -254,9 +254,11 @@ type Answers = (tonic::Streaming<peer::AppendResponse>, Arc<AtomicUsize>);
 async fn next_answer(state: Option<Answers>) -> Option<(Appended, Option<Answers>)> {
     let (mut responses, unanswered) = state?;
     let next = loop {
+        // What was sent into an idle stream a moment before the time ends has a full turn of its own.
+        let waits_for = unanswered.load(Ordering::Acquire);
         match tokio::time::timeout(APPEND_PROGRESS, responses.message()).await {
             Ok(next) => break next,
-            Err(_) if unanswered.load(Ordering::Acquire) > 0 => {
+            Err(_) if waits_for > 0 => {
                 return Some((Err(unreachable_because("appends stay unanswered")), None));
             }
             Err(_) => {}

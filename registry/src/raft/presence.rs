@@ -127,8 +127,11 @@ impl Presence {
                 self.lease.renewed(incarnation, sent, ttl);
                 LEASE_BEAT
             }
-            // This node's own log is about to say so as well.
-            Ok(Some(Beat::Lapsed)) => TRY_AGAIN,
+            // This node's own log is about to say so as well; until then it must not act on the rest of its lease.
+            Ok(Some(Beat::Lapsed)) => {
+                self.lease.refused(incarnation);
+                TRY_AGAIN
+            }
             Ok(None) => TRY_AGAIN,
             Err(error) => {
                 tracing::debug!(%error, "beat not answered");

@@ -59,8 +59,15 @@ impl Seated {
 }
 
 /// Takes the place that the folder gives; a second time returns what the first did.
+///
+/// # Cancel safety
+/// The place is taken all the same: who asks for consent may hang up while Raft starts.
 pub(super) async fn take(inner: &Arc<Inner>) -> Result<&Seated, StartError> {
-    inner.seated.get_or_try_init(|| start(inner)).await
+    let taker = Arc::clone(inner);
+    let taken =
+        tokio::spawn(async move { taker.seated.get_or_try_init(|| start(&taker)).await.map(drop) }).await;
+    taken.map_err(|panic| StartError::Consensus(panic.to_string()))??;
+    inner.seated.get().ok_or_else(|| StartError::Consensus("no place was taken".to_owned()))
 }
 
 async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
@@ -81,7 +88,8 @@ async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
     // The batcher is there before Raft replays the log, so that it misses nothing; it proposes once Raft is up.
     let (leader_known, leader_later) = tokio::sync::watch::channel(None::<Leader>);
     let (batcher, batching) = batcher::spawn(seat.node, propose_later(leader_later), epochs(routes.clone()));
-    inner.observers.add(Arc::new(LocalObserver {
+    // Others ask for this node's incarnation when they see its start: it has to be known by then.
+    inner.observers.add_first(Arc::new(LocalObserver {
         node: seat.node,
         boot: inner.folder.boot(),
         routes: routes.clone(),
@@ -171,7 +179,7 @@ fn keeper(consensus: &Consensus, routes: &Routes) -> (KeeperHandle, AbortHandle)
     let reporting = consensus.clone();
     keeper::spawn(
         routes.clone(),
-        Arc::new(move || granting.leads_with_quorum()),
+        Arc::new(move || granting.granting_term()),
         Arc::new(move |node, incarnation| {
             let consensus = reporting.clone();
             let down = NodeDown { node, incarnation, reason: NodeDownReason::LeaseLapsed, floor: None };

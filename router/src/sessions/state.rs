@@ -1,14 +1,13 @@
 //! One device connection: the conversation, its slots and its outbox. No lock, clock or I/O in here.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+mod ending;
+mod writing;
+
+use std::{sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 use rollcall_proto::device::{
-    self, AttachRequest, AttachResponse, CloseCode, Welcome, attach_request, attach_response::Frame,
+    self, AttachRequest, CloseCode, Welcome, attach_request, attach_response::Frame,
 };
 use rollcall_registry::model::ids::Epoch;
 use tokio::time::Instant;
@@ -22,7 +21,7 @@ use super::{
     slot::{Heard, Inbox, OpenSlot, Outbox, Terms, frame},
 };
 use crate::{
-    core::{in_flight::Tag, lanes::Next},
+    core::in_flight::Tag,
     delivery::{Delivery, ReplyTo},
     limits,
     outcome::{Failure, Reason},
@@ -85,15 +84,6 @@ impl State {
     /// How long nothing was heard.
     pub(crate) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.last_heard)
-    }
-
-    /// To be called after every change: notes that frames wait, and has the writer woken.
-    pub(crate) fn settle(&mut self, now: Instant, after: &mut After) {
-        if self.outbox.is_empty() && !self.is_ending() {
-            return;
-        }
-        self.stuck_since.get_or_insert(now);
-        after.waker = self.waker.take();
     }
 
     /// A frame from the agent.
@@ -370,87 +360,6 @@ impl State {
                 open.publish(&self.shared);
             }
             self.free_if_retired(slot, now, after);
-        }
-    }
-
-    /// Tells the agent to go elsewhere; the connection goes on until the agent leaves.
-    pub(crate) fn go_away(&mut self, code: CloseCode, reconnect_after: Duration, message: String) {
-        let reconnect_after = prost_types::Duration::try_from(reconnect_after).ok();
-        let go_away =
-            device::GoAway { code: code.into(), reconnect_after, prefer_addrs: Vec::new(), message };
-        self.outbox.push_control(frame(0, Frame::GoAway(go_away)));
-    }
-
-    fn cut_for_protocol(&mut self, message: &str, after: &mut After) {
-        self.cut(CloseCode::ProtocolError, message.to_owned(), after);
-    }
-
-    /// Ends the conversation: all sessions close; the last words still go out.
-    pub(crate) fn cut(&mut self, code: CloseCode, message: String, after: &mut After) {
-        if self.is_ending() {
-            return;
-        }
-        tracing::debug!(code = code.as_str_name(), message, "device connection ended");
-        self.phase = Phase::Ending;
-        self.close_slots(EndCause::Lost, code, after);
-        self.outbox.clear_calls();
-        self.go_away(code, Duration::ZERO, message);
-    }
-
-    /// The transport is gone.
-    pub(crate) fn lost(&mut self, after: &mut After) {
-        self.phase = Phase::Ending;
-        self.close_slots(EndCause::Lost, CloseCode::Unspecified, after);
-        self.outbox.clear_calls();
-    }
-
-    fn close_slots(&mut self, cause: EndCause, code: CloseCode, after: &mut After) {
-        let slots: Vec<u32> = self.slots.keys().copied().collect();
-        slots.into_iter().for_each(|slot| self.close_slot(slot, cause, code, after));
-        self.slots.clear();
-    }
-
-    /// The transport comes for the next frame. `None`: the conversation is over and all was said.
-    pub(crate) fn poll_frame(
-        &mut self,
-        cx: &Context<'_>,
-        now: Instant,
-        after: &mut After,
-    ) -> Poll<Option<AttachResponse>> {
-        while let Some(next) = self.outbox.next() {
-            let Some(frame) = self.frame_of(next, now, after) else { continue };
-            self.stuck_since = (!self.outbox.is_empty()).then_some(now);
-            return Poll::Ready(Some(frame));
-        }
-        self.stuck_since = None;
-        if self.is_ending() {
-            return Poll::Ready(None);
-        }
-        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    fn frame_of(
-        &mut self,
-        next: Next<AttachResponse, (u32, Tag), (u32, Tag)>,
-        now: Instant,
-        after: &mut After,
-    ) -> Option<AttachResponse> {
-        match next {
-            Next::Control(frame) => Some(frame),
-            Next::Chunk { key: (slot, tag), data, last } => {
-                Some(frame(slot, Frame::Chunk(device::Chunk { tag: tag.0, data, last })))
-            }
-            Next::Small((slot, tag)) => {
-                let Some(Slot::Open(open)) = self.slots.get_mut(&slot) else { return None };
-                let written = open.write(tag, now, &mut self.outbox, after);
-                if written.is_none() {
-                    open.publish(&self.shared);
-                }
-                written.map(|written| frame(slot, written))
-            }
         }
     }
 }

@@ -17,7 +17,8 @@ use rollcall_registry::{
     Refusal, Registrar, Routes,
     model::{
         command::{
-            Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeUp, OpenSession, SessionChange,
+            Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp,
+            OpenSession, SessionChange,
         },
         ids::{
             BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, LogIndex, NodeId,
@@ -73,6 +74,14 @@ impl Alone {
     /// Loses or regains its quorum.
     pub fn set_quorum(&self, has_quorum: bool) {
         self.inner.has_quorum.store(has_quorum, Ordering::SeqCst);
+    }
+
+    /// Its node's registration ends, as if its lease had lapsed.
+    pub fn lapse(&self) {
+        let down =
+            NodeDown { node: NODE, incarnation: self.incarnation(), reason: NodeDownReason::LeaseLapsed };
+        let mut log = self.inner.log.lock().expect("a lock");
+        self.apply(&mut log, &Command::NodeDown(down));
     }
 
     /// A fault that its node cannot outlive.
@@ -244,7 +253,10 @@ impl Cluster for Alone {
         match after {
             Some(cursor) if cursor.cluster != CLUSTER => Err(WatchError::OtherCluster),
             // Keeps no history.
-            Some(cursor) if cursor.index < self.inner.routes.applied_index() => Err(WatchError::TooOld),
+            Some(cursor) if cursor.index < self.inner.routes.applied_index() => {
+                let oldest = self.inner.routes.applied_index();
+                Err(WatchError::TooOld { asked: cursor.index, oldest })
+            }
             _ => Ok(Changes { changes }),
         }
     }
@@ -295,6 +307,6 @@ pub struct Changes {
 
 impl Watch for Changes {
     async fn next(&mut self) -> Result<WatchItem, WatchError> {
-        self.changes.recv().await.map_err(|_| WatchError::TooOld)
+        self.changes.recv().await.map_err(|_| WatchError::Stopping)
     }
 }

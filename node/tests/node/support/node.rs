@@ -76,21 +76,25 @@ impl TestNode {
 
     /// A page of the HTTP listener: its status line and its body.
     pub async fn page(&self, path: &str) -> (String, String) {
-        let mut stream =
-            TcpStream::connect(&self.cluster.config().advertise.http).await.expect("a connection");
+        self.try_page(path).await.expect("a page")
+    }
+
+    async fn try_page(&self, path: &str) -> std::io::Result<(String, String)> {
+        let mut stream = TcpStream::connect(&self.cluster.config().advertise.http).await?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("a request");
+        stream.write_all(request.as_bytes()).await?;
         let mut response = String::new();
-        stream.read_to_string(&mut response).await.expect("a response");
+        stream.read_to_string(&mut response).await?;
         let (head, body) = response.split_once("\r\n\r\n").expect("a body");
-        (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
+        Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
     }
 
     /// Waits until a page has this status and begins so.
     pub async fn wait_for_page(&self, path: &str, status: &str, beginning: &str) {
         let give_up = Instant::now() + PATIENCE;
         loop {
-            let (line, body) = self.page(path).await;
+            // Refused: it does not listen yet.
+            let (line, body) = self.try_page(path).await.unwrap_or_default();
             if line.ends_with(status) && body.starts_with(beginning) {
                 return;
             }
