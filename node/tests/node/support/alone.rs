@@ -78,8 +78,12 @@ impl Alone {
 
     /// Its node's registration ends, as if its lease had lapsed.
     pub fn lapse(&self) {
-        let down =
-            NodeDown { node: NODE, incarnation: self.incarnation(), reason: NodeDownReason::LeaseLapsed };
+        let down = NodeDown {
+            node: NODE,
+            incarnation: self.incarnation(),
+            reason: NodeDownReason::LeaseLapsed,
+            floor: None,
+        };
         let mut log = self.inner.log.lock().expect("a lock");
         self.apply(&mut log, &Command::NodeDown(down));
     }
