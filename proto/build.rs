@@ -15,6 +15,7 @@ const PROTOS: &[&str] = &[
     "rollcall/peer/v1/link.proto",
     "rollcall/storage/v1/log.proto",
     "rollcall/storage/v1/snapshot.proto",
+    "rollcall/storage/v1/backup.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -21,6 +21,8 @@ pub const METADATA_ENTRIES: usize = 64;
 pub const METADATA_BYTES: usize = 8 * 1024;
 /// The most labels of a request, as many as a device may carry.
 pub const LABELS: usize = 32;
+/// The most groups that an administrator assigns to a device, as many as a device may name.
+pub const GROUPS: usize = 16;
 /// The longest key or value of a label.
 pub const LABEL_BYTES: usize = 256;
 /// The longest page token: a name, encoded.
@@ -39,6 +41,13 @@ pub const STREAM_ANSWERS: usize = 2 * STREAM_CALLS;
 pub const STREAM_CHANNEL: usize = 256;
 /// Events between a watch and its transport; the registry's own history takes what is slower.
 pub const WATCH_CHANNEL: usize = 64;
+
+/// The bytes of one part of a backup.
+pub const BACKUP_PART_BYTES: usize = 256 * 1024;
+/// Parts of a backup that are read ahead of the transport.
+pub const BACKUP_PARTS_AHEAD: usize = 4;
+/// When a backup that was refused because others are being made may be asked for again.
+pub const BACKUP_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a read waits for `min_index`, or for the leader's confirmation.
 pub const READ_PATIENCE: Duration = Duration::from_secs(5);

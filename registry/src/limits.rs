@@ -34,6 +34,20 @@ pub const WATCH_HISTORY: usize = 65_536;
 /// Events that one watcher copies out of the history at a time.
 pub const WATCH_AHEAD: usize = 256;
 
+/// How long a record that its device made by itself stays without a session, unless the policy says otherwise: a device
+/// that is off over night keeps its record, and one that changes its id every hour leaves 24 behind.
+pub const RECORD_TTL: Duration = Duration::from_secs(24 * 3_600);
+/// The shortest that it may be set to. Nodes' clocks differ by more than less.
+pub const RECORD_TTL_LEAST: Duration = Duration::from_secs(1);
+/// The longest.
+pub const RECORD_TTL_MOST: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// Rows that one entry of a leader's chores removes or sweeps: a fraction of a millisecond of apply, and with names of 128
+/// bytes still an eighth of the largest entry.
+pub const CHORE_ROWS: usize = 500;
+/// Entries that a leader's chores write one after the other before they look at the clock again.
+pub const CHORE_ENTRIES: usize = 20;
+/// How often a leader looks through all rows for something to remove or sweep, at most.
+pub const CHORE_SCAN: Duration = Duration::from_secs(30);
 /// The largest value in sled: larger ones go to blob files that are never fsynced (measured: 8 KB none, 20 KB some).
 pub const LOG_VALUE_BYTES: usize = 6 * 1024;
 /// The most entries in one log chunk.
@@ -61,6 +75,19 @@ pub const LOG_RECENT_BYTES: usize = 8 * 1024 * 1024;
 pub const LOG_MARK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an opening log waits for threads of a log that this process closed just before.
 pub const LOG_RELEASE_WAIT: Duration = Duration::from_secs(5);
+/// The largest manifest of a backup: a membership of thousands of nodes is far below. Larger ones are damage.
+pub const BACKUP_MANIFEST_BYTES: usize = 1024 * 1024;
+/// Backups that a node makes at once; more are refused. Each reads a whole snapshot twice.
+pub const BACKUPS_AT_ONCE: usize = 2;
+/// How long a backup waits for this node to apply what the leader has.
+pub const BACKUP_APPLY_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a backup waits for the snapshot that it consists of.
+pub const BACKUP_BUILD_PATIENCE: Duration = Duration::from_secs(120);
+/// How long after asking for a snapshot it is asked for again: one that was being built already had begun too early.
+pub const BACKUP_ASK_AGAIN: Duration = Duration::from_millis(100);
+/// What a restored cluster's epochs are above those of the backup: four billion log entries, so that they are also above all
+/// that the old cluster gives while it lives on. Half a thousand restores stay below 2^53, which JSON can carry.
+pub const EPOCH_LEAP: u64 = 1 << 44;
 /// The largest identity file that is read.
 pub const IDENTITY_BYTES: u64 = 1024 * 1024;
 

@@ -4,16 +4,16 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, OnceCell},
+    sync::{Notify, OnceCell, Semaphore},
     task::AbortHandle,
 };
 
 use crate::{
-    clock::Moment,
+    clock::{Moment, unix_now},
     fatal::{FatalReason, FatalSender},
     handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar},
     leases::holder::HeldLease,
-    limits::VOTERS,
+    limits::{BACKUPS_AT_ONCE, VOTERS},
     membership::{
         change::{MembershipChange, MembershipChanged, MembershipError},
         folder::Folder,
@@ -95,6 +95,8 @@ pub(crate) struct Inner {
     log: SledLog,
     watching: AbortHandle,
     pub(crate) snapshots: raft::Snapshots,
+    /// Places for backups.
+    pub(crate) backups: Arc<Semaphore>,
     /// What Raft starts on; taken when the node takes its place.
     pub(crate) parts: Mutex<Option<(Log, Machine)>>,
     pub(crate) seated: OnceCell<Seated>,
@@ -132,6 +134,7 @@ impl Registry {
                 log: opened.log.backend().clone(),
                 watching: watching.abort_handle(),
                 snapshots: opened.snapshots,
+                backups: Arc::new(Semaphore::new(BACKUPS_AT_ONCE)),
                 parts: Mutex::new(Some((opened.log, opened.machine))),
                 seated: OnceCell::new(),
             }),
@@ -246,12 +249,8 @@ impl Registry {
         seated.presence.abort();
         let incarnation = self.inner.lease.incarnation();
         if incarnation != Incarnation(0) && !self.was_removed() {
-            let down = NodeDown {
-                node: seated.seat().node,
-                incarnation,
-                reason: NodeDownReason::Stopped,
-                floor: None,
-            };
+            let (node, reason) = (seated.seat().node, NodeDownReason::Stopped);
+            let down = NodeDown { node, incarnation, reason, at: unix_now(), floor: None };
             if !seated.leader.propose_soon(&Arc::new(Command::NodeDown(down))).await {
                 tracing::warn!("the cluster was not told that this node stops; its lease will lapse");
             }

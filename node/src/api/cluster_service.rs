@@ -3,13 +3,13 @@
 use rollcall_proto::api::{
     DemoteNodeRequest, DemoteNodeResponse, GetClusterRequest, GetClusterResponse, ListNodesRequest,
     ListNodesResponse, Node, NodeRole, NodeState, PromoteNodeRequest, PromoteNodeResponse, RemoveNodeRequest,
-    RemoveNodeResponse, TransferLeadershipRequest, TransferLeadershipResponse,
+    RemoveNodeResponse, SaveSnapshotRequest, TransferLeadershipRequest, TransferLeadershipResponse,
     cluster_service_server::ClusterService,
 };
 use rollcall_registry::{MembershipChange, routes::view::NodeView};
 use tonic::{Request, Response, Status};
 
-use super::{page::Page, read::cluster_id, status::Refusal, validate::Invalid, view};
+use super::{page::Page, read::cluster_id, save_snapshot, status::Refusal, validate::Invalid, view};
 use crate::cluster::{Cluster, ClusterStatus};
 
 /// Serves the cluster.
@@ -101,6 +101,15 @@ impl<C: Cluster> ClusterService for ClusterApi<C> {
             index: index.0,
             cluster_id: cluster_id(&self.cluster),
         }))
+    }
+
+    type SaveSnapshotStream = save_snapshot::Parts;
+
+    async fn save_snapshot(
+        &self,
+        request: Request<SaveSnapshotRequest>,
+    ) -> Result<Response<Self::SaveSnapshotStream>, Status> {
+        Ok(Response::new(save_snapshot::open(&self.cluster, &request.into_inner()).await?))
     }
 
     async fn remove_node(

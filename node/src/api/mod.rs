@@ -2,6 +2,7 @@
 //!
 //! No decision about a call is made here.
 
+mod administration;
 mod arrival;
 mod cluster_service;
 mod device_service;
@@ -13,6 +14,7 @@ mod read;
 pub mod reflection;
 mod registry_service;
 mod route_explanation;
+mod save_snapshot;
 pub mod status;
 pub mod validate;
 mod view;

@@ -4,13 +4,19 @@ use std::{collections::HashMap, time::Duration};
 
 use rollcall_proto::api;
 use rollcall_registry::{
-    ChangeError, MembershipError, ReadError, Refusal as MembershipRefusal, model::rejection::ChangeRejection,
+    AdministerError, ChangeError, MembershipError, ReadError, Refusal as MembershipRefusal,
+    backup::SaveError,
+    model::{
+        ids::Etag,
+        rejection::{ChangeRejection, RecordRejection},
+    },
 };
 use rollcall_router::{Failure, Outcome, Reason};
 use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::validate::Invalid;
+use super::{validate::Invalid, view};
+use crate::limits::BACKUP_RETRY_AFTER;
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "rollcall";
@@ -48,6 +54,10 @@ pub mod reason {
     pub const NO_OTHER_VOTER: &str = "NO_OTHER_VOTER";
     /// The change may have been made; asking again completes it.
     pub const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
+    /// The device has a record already; the metadata `etag` says which.
+    pub const DEVICE_EXISTS: &str = "DEVICE_EXISTS";
+    /// The record has another etag than the request names; the metadata `etag` says which. Read it again, then decide again.
+    pub const ETAG_MISMATCH: &str = "ETAG_MISMATCH";
 }
 
 /// The code of a failure.
@@ -180,6 +190,40 @@ impl Refusal {
             .with("epoch", epoch.to_string())
     }
 
+    /// A change by an administrator was not made, or not surely.
+    ///
+    /// Another etag is ABORTED, as AIP-154 has it: the caller is to read again and decide again, which no retry of the
+    /// same request does.
+    pub fn of_administration(device_id: &str, error: &AdministerError) -> Self {
+        let words = error.to_string();
+        let of_reason = |reason: Reason, outcome| Self::new(code(reason, outcome), reason.as_str(), &words);
+        match error {
+            AdministerError::NoLeader { retry_after } => {
+                of_reason(Reason::NoLeader, Outcome::NotExecuted).retry_after(*retry_after)
+            }
+            AdministerError::Unknown => {
+                of_reason(Reason::NoLeader, Outcome::Unknown).with("outcome", Outcome::Unknown.as_str())
+            }
+            AdministerError::Behind(index) => Self::new(Code::Aborted, reason::REPLICA_BEHIND, words)
+                .with("outcome", Outcome::Executed.as_str())
+                .with("index", index.to_string()),
+            AdministerError::Rejected(RecordRejection::Missing) => Self::unknown_device(device_id),
+            AdministerError::Rejected(RecordRejection::Exists { etag }) => {
+                Self::of_record(Code::AlreadyExists, reason::DEVICE_EXISTS, device_id, *etag, words)
+            }
+            AdministerError::Rejected(RecordRejection::EtagMismatch { current }) => {
+                Self::of_record(Code::Aborted, reason::ETAG_MISMATCH, device_id, *current, words)
+            }
+            AdministerError::Refused(_) => of_reason(Reason::Internal, Outcome::NotExecuted),
+            AdministerError::Stopping => of_reason(Reason::ShuttingDown, Outcome::NotExecuted),
+        }
+    }
+
+    fn of_record(code: Code, reason: &'static str, device_id: &str, etag: Etag, words: String) -> Self {
+        let refusal = Self::new(code, reason, words).with("device_id", device_id);
+        refusal.with("etag", view::etag(etag))
+    }
+
     /// The transport refused a message before anybody read it; what it says carries no `ErrorInfo`.
     pub fn of_transport(status: &Status) -> Self {
         let (code, reason) = match status.code() {
@@ -211,6 +255,8 @@ impl Refusal {
             ChangeError::Rejected(ChangeRejection::Disabled) => {
                 Self::new(Code::FailedPrecondition, Reason::DeviceDisabled.as_str(), error.to_string())
             }
+            // Nothing but an attach is refused so.
+            ChangeError::Rejected(ChangeRejection::NotRegistered) => Self::unknown_device(device_id),
             ChangeError::Lapsed => unavailable(Reason::HolderFenced),
             ChangeError::Stopping => unavailable(Reason::ShuttingDown),
         }
@@ -240,6 +286,25 @@ fn of_refusal(refusal: MembershipRefusal) -> (Code, &'static str) {
         MembershipRefusal::NotAVoter => (Code::FailedPrecondition, reason::NOT_A_VOTER),
         MembershipRefusal::NotReachable => (Code::FailedPrecondition, reason::NOT_REACHABLE),
         MembershipRefusal::NoOtherVoter => (Code::FailedPrecondition, reason::NO_OTHER_VOTER),
+    }
+}
+
+impl From<SaveError> for Refusal {
+    fn from(error: SaveError) -> Self {
+        let text = error.to_string();
+        let (code, reason) = match error {
+            SaveError::NoCluster => (Code::Unavailable, Reason::NoLeader),
+            SaveError::Read(error) => {
+                let Parts { code, reason, .. } = *Self::from(error).0;
+                return Self::new(code, reason, text);
+            }
+            SaveError::Busy => {
+                return Self::new(Code::ResourceExhausted, Reason::Overloaded.as_str(), text)
+                    .retry_after(BACKUP_RETRY_AFTER);
+            }
+            SaveError::Build(_) | SaveError::Snapshot(_) => (Code::Internal, Reason::Internal),
+        };
+        Self::new(code, reason.as_str(), text)
     }
 }
 

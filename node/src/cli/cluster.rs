@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{
     CliError, client,
     output::{self, Form, Output},
+    recover,
 };
 
 /// What to do with the cluster.
@@ -36,6 +37,8 @@ pub enum ClusterCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Make a new cluster from what one survivor has, when a quorum is lost for good.
+    Recover(recover::Recover),
 }
 
 impl ClusterCommand {
@@ -43,6 +46,7 @@ impl ClusterCommand {
         match self {
             Self::Status { nodes, output } => status(nodes, output).await,
             Self::TransferLeadership { to, nodes, output } => transfer_leadership(to, nodes, output).await,
+            Self::Recover(command) => command.run().await,
         }
     }
 }

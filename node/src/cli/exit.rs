@@ -2,6 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
+use rollcall_registry::backup::BackupError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -16,6 +17,8 @@ pub enum Exit {
     Usage,
     /// No node could be reached.
     Unreachable,
+    /// The backup is damaged.
+    Damaged,
     /// The node had to stop because of a fault.
     Fault,
 }
@@ -27,6 +30,7 @@ impl Exit {
             Self::Refused => 1,
             Self::Usage => 2,
             Self::Unreachable => 3,
+            Self::Damaged => 4,
             Self::Fault => 70,
         }
     }
@@ -51,6 +55,8 @@ pub enum CliError {
     Answer(Box<Status>),
     /// The node did not start, or had to stop.
     Serve(Box<ServeError>),
+    /// A backup, or the folder that it is for.
+    Backup(Box<BackupError>),
     /// Input or output failed.
     Io(String),
 }
@@ -61,7 +67,8 @@ impl CliError {
         match self {
             Self::Config(_) | Self::Usage(_) => Exit::Usage,
             Self::Unreachable(_) => Exit::Unreachable,
-            Self::Answer(_) | Self::Io(_) => Exit::Refused,
+            Self::Backup(error) if matches!(**error, BackupError::Damaged { .. }) => Exit::Damaged,
+            Self::Answer(_) | Self::Backup(_) | Self::Io(_) => Exit::Refused,
             Self::Serve(error) if error.was_serving() => Exit::Fault,
             Self::Serve(_) => Exit::Refused,
         }
@@ -83,6 +90,12 @@ impl From<Status> for CliError {
 impl From<ServeError> for CliError {
     fn from(error: ServeError) -> Self {
         Self::Serve(Box::new(error))
+    }
+}
+
+impl From<BackupError> for CliError {
+    fn from(error: BackupError) -> Self {
+        Self::Backup(Box::new(error))
     }
 }
 
@@ -113,6 +126,7 @@ impl fmt::Display for CliError {
             }
             Self::Answer(status) => answer(f, status),
             Self::Serve(error) => write!(f, "{error}"),
+            Self::Backup(error) => write!(f, "{error}"),
         }
     }
 }
@@ -130,7 +144,7 @@ fn answer(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
         write!(f, " ({outcome})")?;
     }
     write!(f, ": {}", status.message())?;
-    for key in ["device_id", "node", "stage", "api_addr", "epoch"] {
+    for key in ["device_id", "node", "stage", "api_addr", "epoch", "etag"] {
         if let Some(value) = fact(key) {
             write!(f, "\n  {key}: {value}")?;
         }
@@ -165,6 +179,9 @@ fn hint(reason: &str, outcome: Option<&str>) -> Option<&'static str> {
         }
         "CHANGE_IN_PROGRESS" | "NOT_CAUGHT_UP" => "ask again in a few seconds",
         "OUTCOME_UNKNOWN" => "`rollcall nodes list` shows what came of it; asking again completes it",
+        "DEVICE_DISABLED" => "`rollcall devices enable DEVICE` lets it back in",
+        "DEVICE_EXISTS" => "`rollcall devices update DEVICE` changes a record that is there",
+        "ETAG_MISMATCH" => "somebody changed it meanwhile: `rollcall devices get DEVICE`, then decide again",
         _ if outcome == Some("UNKNOWN") => {
             "the device may have executed the call; with --idempotent it is retried"
         }

@@ -8,8 +8,11 @@ mod exit;
 mod invoke;
 mod nodes;
 mod output;
+mod records;
+mod recover;
 mod route;
 mod serve;
+mod snapshot;
 mod words;
 
 use std::process::ExitCode;
@@ -26,6 +29,7 @@ Exit codes:
   1    the cluster or the device said no; the reason is on stderr
   2    the command line or the configuration is wrong
   3    no node could be reached
+  4    the backup is damaged
   70   the node had to stop because of a fault
   130  interrupted";
 
@@ -47,7 +51,7 @@ pub enum Command {
     Dev(DevArgs),
     /// Call a device and print its answer.
     Invoke(invoke::Invoke),
-    /// Look at devices, or end their sessions.
+    /// Look at devices, register them, or end their sessions.
     #[command(subcommand)]
     Devices(devices::Devices),
     /// Look at the cluster's nodes; remove, promote or demote them.
@@ -56,6 +60,9 @@ pub enum Command {
     /// Look at the cluster itself, or hand leadership over.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Save the registry to a file, look at such a file, restore a cluster from one.
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
     /// Ask why a device can or cannot be reached.
     #[command(subcommand)]
     Route(route::Route),
@@ -77,6 +84,7 @@ impl Cli {
             Command::Devices(command) => command.run().await,
             Command::Nodes(command) => command.run().await,
             Command::Cluster(command) => command.run().await,
+            Command::Snapshot(command) => command.run().await,
             Command::Route(command) => command.run().await,
             Command::Config(command) => command.run(),
         };

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use rollcall_registry::{
-    ApplyObserver, ChangeError, MembershipChange, MembershipChanged, MembershipError, ReadError, Registry,
+    AdministerError, Administration, ApplyObserver, ChangeError, MembershipChange, MembershipChanged,
+    MembershipError, ReadError, Registry,
+    backup::{Backup, Freshness, SaveError},
     model::ids::{DeviceKey, Epoch, LogIndex},
 };
 
@@ -59,6 +61,14 @@ impl Cluster for Registry {
 
     fn was_removed(&self) -> bool {
         Self::was_removed(self)
+    }
+
+    async fn administer(&self, change: Administration) -> Result<LogIndex, AdministerError> {
+        Self::administer(self, change).await
+    }
+
+    async fn save(&self, freshness: Freshness) -> Result<Backup, SaveError> {
+        Self::save(self, freshness).await
     }
 
     async fn fatal(&self) -> String {

@@ -7,7 +7,9 @@ mod member;
 use std::sync::Arc;
 
 use rollcall_registry::{
-    ApplyObserver, ChangeError, MembershipChange, MembershipChanged, MembershipError, ReadError, Registrar,
+    AdministerError, Administration, ApplyObserver, ChangeError, MembershipChange, MembershipChanged,
+    MembershipError, ReadError, Registrar,
+    backup::{Backup, Freshness, SaveError},
     model::ids::{DeviceKey, Epoch, LogIndex},
 };
 pub use rollcall_registry::{ClusterStatus, Cursor, RegistryConfig as ClusterConfig, WatchError, WatchItem};
@@ -84,6 +86,21 @@ pub trait Cluster: Registrar + Clone {
 
     /// Whether an operator removed this node from its cluster.
     fn was_removed(&self) -> bool;
+
+    /// Commits a change by an administrator, and waits until this node has applied it.
+    ///
+    /// # Errors
+    /// See [`AdministerError`].
+    fn administer(
+        &self,
+        change: Administration,
+    ) -> impl Future<Output = Result<LogIndex, AdministerError>> + Send;
+
+    /// Makes a backup.
+    ///
+    /// # Errors
+    /// See [`SaveError`].
+    fn save(&self, freshness: Freshness) -> impl Future<Output = Result<Backup, SaveError>> + Send;
 
     /// Resolves when the node must stop, and says why.
     fn fatal(&self) -> impl Future<Output = String> + Send;

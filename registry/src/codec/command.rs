@@ -2,11 +2,8 @@
 
 use rollcall_proto::storage::{self as proto, command::Kind};
 
-use super::{CodecError, batch, node_commands as nodes};
-use crate::model::{
-    command::{Command, RemoveNode},
-    ids::NodeId,
-};
+use super::{CodecError, batch, node_commands as nodes, record_commands as records};
+use crate::model::command::Command;
 
 /// A command as it is written to the log.
 pub fn command_to_proto(command: &Command) -> proto::Command {
@@ -16,8 +13,13 @@ pub fn command_to_proto(command: &Command) -> proto::Command {
         Command::NodeUp(up) => Kind::NodeUp(nodes::node_up_to_proto(up)),
         Command::NodeDown(down) => Kind::NodeDown(nodes::node_down_to_proto(down)),
         Command::Batch(batch) => Kind::Batch(batch::batch_to_proto(batch)),
-        Command::RemoveNode(remove) => Kind::RemoveNode(proto::RemoveNode { node_id: remove.node.0 }),
+        Command::RemoveNode(remove) => Kind::RemoveNode(nodes::remove_node_to_proto(remove)),
         Command::SetSuffrage(set) => Kind::SetSuffrage(nodes::set_suffrage_to_proto(set)),
+        Command::PutDevice(put) => Kind::PutDevice(records::put_device_to_proto(put)),
+        Command::DeleteDevice(delete) => Kind::DeleteDevice(records::delete_device_to_proto(delete)),
+        Command::SetPolicy(set) => Kind::SetPolicy(records::set_policy_to_proto(set)),
+        Command::RemoveExpired(expired) => Kind::RemoveExpired(records::remove_expired_to_proto(expired)),
+        Command::Sweep(sweep) => Kind::Sweep(records::sweep_to_proto(sweep)),
     };
     proto::Command { kind: Some(kind) }
 }
@@ -33,7 +35,12 @@ pub fn command_from_proto(command: proto::Command) -> Result<Command, CodecError
         Kind::NodeUp(up) => Command::NodeUp(nodes::node_up_from_proto(up)?),
         Kind::NodeDown(down) => Command::NodeDown(nodes::node_down_from_proto(down)?),
         Kind::Batch(batch) => Command::Batch(batch::batch_from_proto(batch)?),
-        Kind::RemoveNode(remove) => Command::RemoveNode(RemoveNode { node: NodeId(remove.node_id) }),
+        Kind::RemoveNode(remove) => Command::RemoveNode(nodes::remove_node_from_proto(&remove)),
         Kind::SetSuffrage(set) => Command::SetSuffrage(nodes::set_suffrage_from_proto(set)?),
+        Kind::PutDevice(put) => Command::PutDevice(records::put_device_from_proto(put)?),
+        Kind::DeleteDevice(delete) => Command::DeleteDevice(records::delete_device_from_proto(delete)?),
+        Kind::SetPolicy(set) => Command::SetPolicy(records::set_policy_from_proto(set)?),
+        Kind::RemoveExpired(expired) => Command::RemoveExpired(records::remove_expired_from_proto(expired)),
+        Kind::Sweep(sweep) => Command::Sweep(records::sweep_from_proto(sweep)?),
     })
 }

@@ -5,9 +5,10 @@ use rollcall_proto::storage as proto;
 use super::{CodecError, fields::*};
 use crate::model::{
     command::{
-        AdmitNode, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp, SetSuffrage, Suffrage,
+        AdmitNode, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp, RemoveNode, SetSuffrage,
+        Suffrage,
     },
-    ids::{BootCounter, Incarnation, NodeId, Registration},
+    ids::{BootCounter, Incarnation, NodeId, Registration, UnixMillis},
 };
 
 pub(super) fn found_cluster_to_proto(found: &FoundCluster) -> proto::FoundCluster {
@@ -66,6 +67,7 @@ pub(super) fn node_up_to_proto(up: &NodeUp) -> proto::NodeUp {
         registration: up.registration.0,
         addresses: Some(addresses_to_proto(&up.addresses)),
         version: up.version.to_string(),
+        at_unix_ms: up.at.0,
     }
 }
 
@@ -77,6 +79,7 @@ pub(super) fn node_up_from_proto(up: proto::NodeUp) -> Result<NodeUp, CodecError
         registration: Registration(up.registration),
         addresses: addresses_from_proto(up.addresses),
         version: up.version.into(),
+        at: UnixMillis(up.at_unix_ms),
     })
 }
 
@@ -90,6 +93,7 @@ pub(super) fn node_down_to_proto(down: &NodeDown) -> proto::NodeDown {
         incarnation: down.incarnation.0,
         reason: reason.into(),
         floor: down.floor.map(log_floor_to_proto),
+        at_unix_ms: down.at.0,
     }
 }
 
@@ -104,8 +108,17 @@ pub(super) fn node_down_from_proto(down: proto::NodeDown) -> Result<NodeDown, Co
         node: NodeId(down.node_id),
         incarnation: Incarnation(down.incarnation),
         reason,
+        at: UnixMillis(down.at_unix_ms),
         floor: down.floor.map(log_floor_from_proto),
     })
+}
+
+pub(super) fn remove_node_to_proto(remove: &RemoveNode) -> proto::RemoveNode {
+    proto::RemoveNode { node_id: remove.node.0, at_unix_ms: remove.at.0 }
+}
+
+pub(super) fn remove_node_from_proto(remove: &proto::RemoveNode) -> RemoveNode {
+    RemoveNode { node: NodeId(remove.node_id), at: UnixMillis(remove.at_unix_ms) }
 }
 
 pub(super) fn set_suffrage_to_proto(set: &SetSuffrage) -> proto::SetSuffrage {

@@ -7,6 +7,7 @@ use super::{
     command::{Addresses, Command},
     event::{BatchOutcome, Event},
     ids::{BatchNumber, ClusterId, LogIndex, NodeId, Registration},
+    policy::Policy,
     rejection::CommandRejection,
     response::Response,
 };
@@ -47,6 +48,7 @@ pub(crate) struct Cluster {
     pub(crate) token_key: [u8; 32],
     pub(crate) epoch_base: u64,
     pub(crate) next_node_id: u64,
+    pub(crate) policy: Policy,
 }
 
 /// A node's record.
@@ -107,6 +109,11 @@ impl State {
             Command::Batch(batch) => apply::batch(self, index, batch),
             Command::RemoveNode(remove) => apply::remove_node(self, remove),
             Command::SetSuffrage(set) => apply::set_suffrage(self, set),
+            Command::PutDevice(put) => apply::put_device(self, put),
+            Command::DeleteDevice(delete) => apply::delete_device(self, delete),
+            Command::SetPolicy(policy) => apply::set_policy(self, *policy),
+            Command::RemoveExpired(expired) => apply::remove_expired(self, expired),
+            Command::Sweep(sweep) => apply::sweep(self, sweep),
         };
         self.advance(index);
         applied
@@ -186,6 +193,7 @@ impl State {
             token_key: self.cluster.as_ref().map(|cluster| cluster.token_key),
             epoch_base: self.cluster.as_ref().map_or(0, |cluster| cluster.epoch_base),
             next_node: self.cluster.as_ref().map_or(NodeId(0), |cluster| NodeId(cluster.next_node_id)),
+            policy: self.cluster.as_ref().map(|cluster| cluster.policy).unwrap_or_default(),
             nodes: self.nodes.iter().map(|(id, record)| (*id, node(record))).collect(),
             names: self.nodes.iter().map(|(id, record)| (record.view.name.clone(), *id)).collect(),
         });

@@ -1,10 +1,11 @@
-//! What a leader does on the side: writes the first command of a new cluster, promotes learners, finishes what was begun.
+//! What a leader does on the side: writes the first command of a new cluster, promotes learners, finishes what was begun,
+//! keeps house.
 
 use std::sync::Arc;
 
 use tokio::time::MissedTickBehavior;
 
-use super::{consensus::Consensus, operator::Operator};
+use super::{consensus::Consensus, housekeeping::Housekeeping, operator::Operator};
 use crate::{
     limits::CHORES_EVERY,
     membership::{folder::Folder, promotion::Promotions},
@@ -17,6 +18,7 @@ pub(super) async fn run(consensus: Consensus, routes: Routes, folder: Arc<Folder
     let mut promotions = Promotions::default();
     let mut ticks = tokio::time::interval(CHORES_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut housekeeping = Housekeeping::default();
     while consensus.metrics().running_state.is_ok() {
         ticks.tick().await;
         if !consensus.leads_with_quorum() {
@@ -25,6 +27,7 @@ pub(super) async fn run(consensus: Consensus, routes: Routes, folder: Arc<Folder
             found(&consensus, &folder).await;
         } else {
             tend(&operator, &mut promotions).await;
+            housekeeping.tick(&consensus, &routes).await;
         }
     }
 }

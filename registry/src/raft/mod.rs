@@ -2,11 +2,13 @@
 
 mod channels;
 mod chores;
+mod compaction;
 mod comparison;
 pub(crate) mod consensus;
 mod door;
 pub mod entry_codec;
 mod expulsion;
+mod housekeeping;
 mod identity;
 mod joining;
 pub(crate) mod leader;
@@ -19,6 +21,8 @@ mod operator;
 mod presence;
 mod raft_service;
 mod recent_entries;
+mod record_refusal;
+mod saving;
 mod seat;
 pub mod snapshot;
 mod snapshot_transfer;
@@ -32,8 +36,11 @@ use rollcall_proto::peer::{
     membership_service_server::MembershipServiceServer, raft_service_server::RaftServiceServer,
 };
 
+pub(crate) use consensus::LeaderError;
 pub(crate) use expulsion::Expulsion;
 pub use identity::Seat;
+pub(crate) use leader::Proposed;
+pub(crate) use saving::snapshot_at;
 pub(crate) use seat::{Seated, status};
 
 /// The durable log, as openraft uses it.

@@ -13,7 +13,7 @@ use super::{
     type_config::{Member, Membership},
 };
 use crate::{
-    clock::Moment,
+    clock::{Moment, unix_now},
     limits::{HAND_OVER_TIMEOUT, REACHABLE_WITHIN},
     membership::{
         change::{MembershipChange, MembershipChanged, MembershipError, Refusal, Voters, check_promotion},
@@ -129,7 +129,9 @@ impl Operator {
         let begun = |node: &&Arc<NodeView>| node.incarnation.0 != 0 && !members.contains(&node.id.0);
         for node in self.routes.nodes().iter().filter(begun) {
             tracing::warn!(node = %node.id, name = %node.name, "finishing a removal that was begun");
-            self.consensus.write(Arc::new(Command::RemoveNode(RemoveNode { node: node.id }))).await?;
+            self.consensus
+                .write(Arc::new(Command::RemoveNode(RemoveNode { node: node.id, at: unix_now() })))
+                .await?;
         }
         Ok(())
     }
@@ -145,7 +147,7 @@ impl Operator {
                 .change_members(ChangeMembers::RemoveNodes(BTreeSet::from([node.id.0])), false)
                 .await?;
         }
-        let command = Command::RemoveNode(RemoveNode { node: node.id });
+        let command = Command::RemoveNode(RemoveNode { node: node.id, at: unix_now() });
         let (index, _) = self.consensus.write(Arc::new(command)).await?;
         tracing::info!(node = %node.id, name = %node.name, "removed from the cluster");
         Ok(changed(node.id, index, view))

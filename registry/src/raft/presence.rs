@@ -9,7 +9,7 @@ use super::{
     leader::{Leader, Proposed},
 };
 use crate::{
-    clock::Moment,
+    clock::{Moment, unix_now},
     fatal::{FatalReason, FatalSender},
     leases::{holder::HeldLease, table::Beat},
     limits::LEASE_BEAT,
@@ -106,6 +106,7 @@ impl Presence {
             registration,
             addresses: self.addresses.clone(),
             version: self.version.as_str().into(),
+            at: unix_now(),
         };
         match self.leader.propose_anywhere(&Arc::new(Command::NodeUp(up))).await {
             Ok(Proposed::Committed(index)) => tracing::info!(%index, %registration, "registered"),
@@ -114,6 +115,7 @@ impl Presence {
                 let known = self.leader.routes.node(self.leader.consensus.seat().node);
                 return after_rejection(known.as_deref(), self.storage, self.boot, reason);
             }
+            Ok(Proposed::RecordRejected(_)) => {}
             Err(error) => tracing::debug!(%error, "not registered yet"),
         }
         Attempt::Wait

@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     model::{ids::LogIndex, state::State},
-    storage::{SnapshotFile, SnapshotStore, SnapshotWriter, StoredLogId},
+    storage::{SnapshotFile, SnapshotStore, SnapshotWriter, StoredLogId, snapshot_store::SnapshotReader},
 };
 
 /// The format of the records that this version writes.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// More than any header: a length beyond it is damage.
 const HEADER_BYTES: u32 = 16 * 1024 * 1024;
 
@@ -68,10 +68,30 @@ pub(super) fn write(
     meta: &Meta,
     body: impl FnOnce(&mut SnapshotWriter) -> io::Result<()>,
 ) -> Result<SnapshotFile, io::Error> {
+    write_records(store, &header(meta), stored_at(meta), body)
+}
+
+/// Writes a snapshot with this header and makes it the newest. Blocks.
+pub(crate) fn write_records(
+    store: &SnapshotStore,
+    header: &storage::SnapshotHeader,
+    at: StoredLogId,
+    body: impl FnOnce(&mut SnapshotWriter) -> io::Result<()>,
+) -> Result<SnapshotFile, io::Error> {
     let mut writer = store.begin()?;
-    writer.write_all(&header(meta).encode_length_delimited_to_vec())?;
+    writer.write_all(&header.encode_length_delimited_to_vec())?;
     body(&mut writer)?;
-    Ok(writer.commit(stored_at(meta))?)
+    Ok(writer.commit(at)?)
+}
+
+/// Opens a snapshot: its header, and its records, which are what was written only if they are read to the end without an
+/// error. Blocks.
+pub(crate) fn open_records(
+    file: &SnapshotFile,
+) -> Result<(storage::SnapshotHeader, io::BufReader<SnapshotReader>), io::Error> {
+    let mut reader = io::BufReader::new(file.open()?);
+    let header = read_header(file, &mut reader)?;
+    Ok((header, reader))
 }
 
 /// Reads openraft's part of a snapshot. Blocks.
@@ -81,8 +101,7 @@ pub(super) fn read_meta(file: &SnapshotFile) -> Result<Meta, io::Error> {
 
 /// Reads a snapshot. Blocks.
 pub(super) fn read(file: &SnapshotFile) -> Result<(Meta, State), io::Error> {
-    let mut reader = io::BufReader::new(file.open()?);
-    let header = read_header(file, &mut reader)?;
+    let (header, mut reader) = open_records(file)?;
     let mut state = State::restore(&mut reader).map_err(io::Error::other)?;
     state.advance(LogIndex(header.last_log_id.as_ref().map_or(0, |at| at.index)));
     // Only the end of the file says whether all of it was what was written.

@@ -13,6 +13,7 @@ use fs4::fs_std::FileExt;
 use super::{
     atomic_file,
     error::{Damage, StorageError},
+    incoming,
 };
 
 const OWNER_ONLY: u32 = 0o700;
@@ -27,6 +28,7 @@ const OWNER_ONLY: u32 = 0o700;
 /// | `log.mark` | what of the log was acknowledged, see `sled_log/mark.rs` |
 /// | `snapshots/` | see [`super::snapshot_store`] |
 /// | `removed-*/` | all of the above, of a node that was removed, see [`super::archive_removed`] |
+/// | `incoming-…/`, `before-…/` | a folder that takes this one's place, and what it replaced, see [`super::incoming`] |
 #[derive(Debug, Clone)]
 pub struct DataDir {
     inner: Arc<Inner>,
@@ -48,6 +50,7 @@ impl DataDir {
         create(path)?;
         let path = path.canonicalize().map_err(StorageError::io("open", path))?;
         let lock = lock(&path)?;
+        incoming::finish(&path)?;
         Ok(Self { inner: Arc::new(Inner { path, node: node.to_owned(), _lock: lock }) })
     }
 

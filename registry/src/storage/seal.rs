@@ -2,7 +2,7 @@
 
 /// What is wrong with a sealed record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SealError {
+pub(crate) enum SealError {
     /// It is shorter or longer than it says.
     Length,
     /// Its checksum does not match.
@@ -15,7 +15,7 @@ pub(super) enum SealError {
 
 impl SealError {
     /// For people.
-    pub(super) fn describe(self) -> String {
+    pub(crate) fn describe(self) -> String {
         match self {
             Self::Length => "its length is wrong".to_owned(),
             Self::Checksum => "its checksum is wrong".to_owned(),
@@ -28,7 +28,7 @@ impl SealError {
 const HEAD: usize = 12;
 
 /// Seals a payload.
-pub(super) fn seal(format: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn seal(format: u32, payload: &[u8]) -> Vec<u8> {
     let length = payload.len() as u32;
     let mut sealed = Vec::with_capacity(HEAD + payload.len());
     sealed.extend_from_slice(&format.to_le_bytes());
@@ -39,7 +39,7 @@ pub(super) fn seal(format: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The payload of a sealed record of this format.
-pub(super) fn unseal(format: u32, sealed: &[u8]) -> Result<&[u8], SealError> {
+pub(crate) fn unseal(format: u32, sealed: &[u8]) -> Result<&[u8], SealError> {
     let (head, payload) = sealed.split_at_checked(HEAD).ok_or(SealError::Length)?;
     let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     if word(4) as usize != payload.len() {

@@ -13,8 +13,9 @@ use rollcall_node::cluster::{
     Cluster, ClusterConfig, ClusterStatus, Cursor, MemberError, Watch, WatchError, WatchItem,
 };
 use rollcall_registry::{
-    ApplyObserver, ChangeError, MembershipChange, MembershipChanged, MembershipError, Opened, ReadError,
-    Refusal, Registrar, Routes,
+    AdministerError, Administration, ApplyObserver, ChangeError, MembershipChange, MembershipChanged,
+    MembershipError, Opened, ReadError, Refusal, Registrar, Routes,
+    backup::{About, Backup, Freshness, SaveError},
     model::{
         command::{
             Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp,
@@ -22,12 +23,14 @@ use rollcall_registry::{
         },
         ids::{
             BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, LogIndex, NodeId,
-            Registration, StorageId,
+            Registration, StorageId, UnixMillis,
         },
         profile::Profile,
+        rejection::CommandRejection,
         response::Response,
         state::State,
     },
+    storage::StoredLogId,
 };
 use tokio::sync::{Notify, broadcast};
 
@@ -83,6 +86,7 @@ impl Alone {
             incarnation: self.incarnation(),
             reason: NodeDownReason::LeaseLapsed,
             floor: None,
+            at: UnixMillis(0),
         };
         let mut log = self.inner.log.lock().expect("a lock");
         self.apply(&mut log, &Command::NodeDown(down));
@@ -115,6 +119,7 @@ impl Alone {
             incarnation: self.incarnation(),
             number: BatchNumber(log.batches),
             changes: vec![SessionChange { device, kind }],
+            at: UnixMillis(0),
         };
         let (index, response) = self.apply(&mut log, &Command::Batch(batch));
         match response {
@@ -142,6 +147,7 @@ impl Alone {
             registration: Registration(1),
             addresses: self.inner.config.advertise.clone(),
             version: self.inner.config.version.as_str().into(),
+            at: UnixMillis(0),
         };
         let mut log = self.inner.log.lock().expect("a lock");
         self.apply(&mut log, &Command::FoundCluster(found));
@@ -294,6 +300,30 @@ impl Cluster for Alone {
 
     fn was_removed(&self) -> bool {
         false
+    }
+
+    async fn administer(&self, change: Administration) -> Result<LogIndex, AdministerError> {
+        let mut log = self.inner.log.lock().expect("a lock");
+        match self.apply(&mut log, &change.into_command()) {
+            (index, Response::Done) => Ok(index),
+            (_, Response::Rejected(CommandRejection::Record(rejection))) => Err(rejection.into()),
+            (_, other) => panic!("an administrator was answered with {other}"),
+        }
+    }
+
+    async fn save(&self, freshness: Freshness) -> Result<Backup, SaveError> {
+        if freshness == Freshness::Linearizable {
+            self.read_index().await?;
+        }
+        let about = About {
+            last_log_id: StoredLogId { term: 1, leader: NODE.0, index: self.inner.routes.applied_index().0 },
+            membership: Default::default(),
+            created_at: std::time::SystemTime::now(),
+            version: "1".to_owned(),
+            saved_by: self.inner.config.name.clone(),
+        };
+        let log = self.inner.log.lock().expect("a lock");
+        Backup::of_view(about, &log.state.snapshot()).map_err(|error| SaveError::Snapshot(error.to_string()))
     }
 
     async fn fatal(&self) -> String {

@@ -17,7 +17,7 @@ pub(in crate::model) fn remove_node(state: &mut State, remove: &RemoveNode) -> A
     let mut events = Vec::new();
     if let Some(node) = state.nodes.remove(&remove.node) {
         if let Some(life) = &node.life {
-            life.end();
+            life.end(remove.at);
         }
         if node.view.up {
             events.push(Event::NodeDown { node: remove.node, incarnation: node.view.incarnation });

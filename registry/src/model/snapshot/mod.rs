@@ -16,6 +16,7 @@ mod write;
 use std::{collections::HashSet, sync::Arc};
 
 pub use restore::RestoreError;
+pub(crate) use restore::next as next_record;
 
 use super::{
     ids::LogIndex,
@@ -67,7 +68,7 @@ impl SnapshotView {
         let mut rows = 0;
         for row in self.rows() {
             rows += 1;
-            profiles.insert(Arc::as_ptr(&row.cohort.profile));
+            profiles.insert(Arc::as_ptr(&row.cohort.own));
         }
         1 + self.nodes.len() as u64 + profiles.len() as u64 + rows
     }

@@ -62,6 +62,11 @@ impl SledLog {
         open::open(dir, |file| Box::new(file))
     }
 
+    /// Waits until nothing of a closed log of this folder, whose handles are dropped, touches its files any more. Blocks.
+    pub(crate) fn wait_released(dir: &DataDir) {
+        open::wait_for_release(&dir.log_path().join("db"));
+    }
+
     fn new(shared: Arc<Shared>, sender: mpsc::Sender<Request>) -> Self {
         Self {
             shared,

@@ -113,7 +113,7 @@ fn open_and_check(
 }
 
 /// Threads of sled hold its file a moment longer than its last handle. Our own lock says that they are of this process.
-fn wait_for_release(data_path: &Path) {
+pub(super) fn wait_for_release(data_path: &Path) {
     let deadline = Instant::now() + limits::LOG_RELEASE_WAIT;
     while let Ok(file) = File::open(data_path) {
         // Closing the file gives the lock back. Whatever else is wrong, sled says it better.
