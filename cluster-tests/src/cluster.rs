@@ -22,6 +22,8 @@ pub struct Cluster {
     ports: PortBlock,
     plan: ClusterPlan,
     binaries: Binaries,
+    /// How often a node was given other addresses; each takes a place of its own.
+    moves: u16,
     _turn: Option<Turn>,
 }
 
@@ -43,6 +45,7 @@ impl Cluster {
             ports: PortBlock::claim()?,
             plan,
             binaries,
+            moves: 0,
             _turn: turn,
         };
         for _ in 0..cluster.plan.founders {
@@ -71,6 +74,24 @@ impl Cluster {
         let node = Arc::new(node);
         self.nodes.push(node.clone());
         Ok(node)
+    }
+
+    /// Gives a stopped node other addresses, and does not start it. Its peers know it by its name and its disk.
+    ///
+    /// # Errors
+    /// There is no such node, it runs, or there is no port.
+    pub fn move_node(&mut self, name: &str) -> anyhow::Result<Arc<Node>> {
+        let at = self
+            .nodes
+            .iter()
+            .position(|node| node.name == name)
+            .with_context(|| format!("no node {name:?}"))?;
+        ensure!(!self.nodes[at].is_running(), "{name} still runs");
+        self.moves += 1;
+        let place = u16::try_from(self.nodes.len())? + self.moves;
+        let moved = Arc::new(self.nodes[at].moved_to(Addresses::of_node(&self.ports, place)?));
+        self.nodes[at] = moved.clone();
+        Ok(moved)
     }
 
     fn data_dir(&self, name: &str) -> anyhow::Result<std::path::PathBuf> {

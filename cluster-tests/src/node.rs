@@ -87,6 +87,37 @@ impl Node {
         }
     }
 
+    /// The same node, not running, at other addresses.
+    pub(crate) fn moved_to(&self, addresses: Addresses) -> Self {
+        Self {
+            name: self.name.clone(),
+            addresses,
+            data_dir: self.data_dir.clone(),
+            flags: self.flags.clone(),
+            logs: self.logs.clone(),
+            program: self.program.clone(),
+            boots: AtomicU32::new(self.boots.load(Ordering::Relaxed)),
+            running: Mutex::new(None),
+        }
+    }
+
+    /// Copies all that it has on disk to `copy`. For a true copy its process is ended, or its time stopped.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn copy_disk(&self, copy: &Path) -> anyhow::Result<()> {
+        copy_folder(&self.data_dir, copy)
+    }
+
+    /// Sets a stopped node's disk back to a copy.
+    ///
+    /// # Errors
+    /// It runs, or the file system's.
+    pub fn set_disk_back(&self, copy: &Path) -> anyhow::Result<()> {
+        self.wipe()?;
+        copy_folder(copy, &self.data_dir)
+    }
+
     /// Starts the process. Does not wait until it serves.
     ///
     /// # Errors
@@ -276,4 +307,18 @@ impl Node {
             running.as_mut().with_context(|| format!("{} was never started", self.name))?;
         act(process, wanted).with_context(|| format!("node {}", self.name))
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }

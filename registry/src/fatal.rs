@@ -14,6 +14,17 @@ pub enum FatalReason {
     /// Consensus stopped.
     #[error("consensus stopped: {0}")]
     Consensus(String),
+    /// An operator removed this node.
+    #[error(
+        "{name} (node {node}) was removed from its cluster. Its data folder is marked: the next start puts the old data \
+         aside and joins as a new node"
+    )]
+    Removed {
+        /// Its name.
+        name: String,
+        /// The id that it had.
+        node: u64,
+    },
     /// The cluster does not take this node.
     #[error("the cluster refuses this node: {0}")]
     Refused(String),

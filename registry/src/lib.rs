@@ -24,6 +24,7 @@ pub mod storage;
 pub use administration::{AdministerError, Administration};
 pub use fatal::FatalReason;
 pub use handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar};
+pub use membership::change::{MembershipChange, MembershipChanged, MembershipError, Refusal};
 pub use observers::{Cursor, Watch, WatchError, WatchItem};
 pub use registry::{ClusterStatus, Registry, RegistryConfig};
 pub use routes::Routes;

@@ -141,10 +141,21 @@ pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(650);
 pub const SNAPSHOT_EVERY_ENTRIES: u64 = 20_000;
 /// Entries kept behind a snapshot, for followers that lag a little.
 pub const SNAPSHOT_KEEP_ENTRIES: u64 = 5_000;
-/// How many nodes vote at most; the others hold the full replica without a vote.
-pub const VOTERS: usize = 3;
+/// How many nodes may be wanted as voters: with these numbers one or two may be lost; an even number bears no more loss
+/// than the odd one below it, and more than 5 make each commit wait for more disks.
+pub const VOTERS: [usize; 2] = [3, 5];
 /// How many entries a learner may lag and still be promoted.
 pub const PROMOTE_LAG_ENTRIES: u64 = 100;
+/// How long a learner must have been up and caught up before it is promoted: one that flaps would take the quorum with it.
+pub const PROMOTE_STABLE: Duration = Duration::from_secs(3);
+/// How recently the leader must have heard from a node to count on it: several heartbeats, less than an election.
+pub const REACHABLE_WITHIN: Duration = RAFT_ELECTION_MIN;
+/// How long a change of the membership may take, with a hand-over of leadership and two commits.
+pub const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a hand-over of leadership may take: an election without a time-out.
+pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a restarted node asks its peers whether its folder is sound.
+pub const COMPARE_EVERY: Duration = Duration::from_millis(200);
 
 const _: () = assert!(RAFT_HEARTBEAT.as_millis() * 4 <= RAFT_ELECTION_MIN.as_millis());
 const _: () = assert!(RAFT_ELECTION_MAX.as_millis() < LEASE_TTL.as_millis());

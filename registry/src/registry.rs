@@ -13,8 +13,11 @@ use crate::{
     fatal::{FatalReason, FatalSender},
     handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar},
     leases::holder::HeldLease,
-    limits::BACKUPS_AT_ONCE,
-    membership::folder::Folder,
+    limits::{BACKUPS_AT_ONCE, VOTERS},
+    membership::{
+        change::{MembershipChange, MembershipChanged, MembershipError},
+        folder::Folder,
+    },
     model::{
         command::{Addresses, ChangeKind, Command, NodeDown, NodeDownReason, OpenSession, SessionChange},
         ids::{ClusterId, DeviceKey, Epoch, Incarnation, LogIndex, NodeId},
@@ -24,7 +27,7 @@ use crate::{
     raft::{self, Log, Machine, Seated},
     routes::Routes,
     start_error::StartError,
-    storage::{DataDir, LogBackend, SledLog},
+    storage::{DataDir, LogBackend, SledLog, archive_removed},
 };
 
 /// What a registry needs to know of its node.
@@ -43,6 +46,8 @@ pub struct RegistryConfig {
     pub advertise: Addresses,
     /// The version that runs.
     pub version: String,
+    /// How many nodes shall vote: one of [`crate::limits::VOTERS`]. The leader's counts; give the same to all.
+    pub voters: usize,
 }
 
 /// The cluster as this node sees it now.
@@ -203,6 +208,26 @@ impl Registry {
         self.change(device, ChangeKind::Close(epoch)).await.map(|opened| opened.index)
     }
 
+    /// Changes who belongs to the cluster, who votes, or who leads: carried to the leader, wherever it is.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it may be done, or half done; asking again completes it.
+    pub async fn change_membership(
+        &self,
+        change: &MembershipChange,
+    ) -> Result<MembershipChanged, MembershipError> {
+        let seated = self.inner.seated.get().ok_or(MembershipError::NoLeader)?;
+        seated.leader.change_membership(change).await
+    }
+
+    /// Whether this node was removed from its cluster.
+    pub fn was_removed(&self) -> bool {
+        self.inner.folder.is_removed()
+    }
+
     /// Resolves when the node must stop, and says why.
     pub async fn fatal(&self) -> FatalReason {
         self.inner.fatal.stopped().await
@@ -223,9 +248,9 @@ impl Registry {
         // First, or it would register this node again.
         seated.presence.abort();
         let incarnation = self.inner.lease.incarnation();
-        if incarnation != Incarnation(0) {
+        if incarnation != Incarnation(0) && !self.was_removed() {
             let (node, reason) = (seated.seat().node, NodeDownReason::Stopped);
-            let down = NodeDown { node, incarnation, reason, at: unix_now() };
+            let down = NodeDown { node, incarnation, reason, at: unix_now(), floor: None };
             if !seated.leader.propose_soon(&Arc::new(Command::NodeDown(down))).await {
                 tracing::warn!("the cluster was not told that this node stops; its lease will lapse");
             }
@@ -301,6 +326,9 @@ async fn report_fault(log: SledLog, fatal: FatalSender) {
 
 fn open(config: &RegistryConfig) -> Result<Parts, StartError> {
     let dir = DataDir::open(&config.data_dir, &config.name)?;
+    if let Some(archive) = archive_removed(&dir)? {
+        tracing::info!(archive = %archive.display(), "this node was removed; its old data is put aside and it joins as new");
+    }
     let observers = Observers::new();
     let snapshots = raft::Snapshots::open(&dir)?;
     let log = Log::new(SledLog::open(&dir)?);
@@ -322,6 +350,9 @@ fn check(config: &RegistryConfig) -> Result<(), StartError> {
     let fail = |text: String| Err(StartError::Config(text));
     if config.name.is_empty() || config.name.len() > 128 {
         return fail(format!("name must have 1 to 128 bytes, not {}", config.name.len()));
+    }
+    if !VOTERS.contains(&config.voters) {
+        return fail(format!("voters must be one of {VOTERS:?}, not {}", config.voters));
     }
     if config.bootstrap_expect > 1 && config.join.len() != config.bootstrap_expect {
         return fail(format!(

@@ -17,8 +17,8 @@ use rollcall_registry::{
     model::{
         command::{
             Addresses, AdmitNode, Batch, ChangeKind, Command, DeleteDevice, Expect, FoundCluster,
-            FoundingMember, NodeDown, NodeDownReason, NodeUp, OpenSession, PutDevice, RemoveExpired,
-            SessionChange, SetPolicy, Sweep,
+            FoundingMember, LogFloor, NodeDown, NodeDownReason, NodeUp, OpenSession, PutDevice,
+            RemoveExpired, RemoveNode, SessionChange, SetPolicy, SetSuffrage, Suffrage, Sweep,
         },
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Etag, Incarnation,
@@ -110,6 +110,16 @@ fn node_up() -> impl Strategy<Value = Command> {
     )
 }
 
+fn floor() -> impl Strategy<Value = Option<LogFloor>> {
+    prop::option::of(
+        (any::<u64>(), any::<u64>()).prop_map(|(term, index)| LogFloor { term, index: LogIndex(index) }),
+    )
+}
+
+fn suffrage() -> impl Strategy<Value = Suffrage> {
+    prop_oneof![Just(Suffrage::Automatic), Just(Suffrage::Withheld)]
+}
+
 fn key() -> impl Strategy<Value = DeviceKey> {
     (text(), text()).prop_map(|(namespace, device)| DeviceKey { namespace, device })
 }
@@ -158,10 +168,19 @@ fn command() -> impl Strategy<Value = Command> {
             Command::AdmitNode(AdmitNode { name, storage: StorageId(storage), addresses })
         }),
         node_up(),
-        (any::<u64>(), any::<u64>(), reason, any::<u64>()).prop_map(|(node, incarnation, reason, at)| {
-            let (node, incarnation, at) = (NodeId(node), Incarnation(incarnation), UnixMillis(at));
-            Command::NodeDown(NodeDown { node, incarnation, reason, at })
-        }),
+        (any::<u64>(), any::<u64>(), reason, any::<u64>(), floor()).prop_map(
+            |(node, incarnation, reason, at, floor)| {
+                let (node, incarnation, at) = (NodeId(node), Incarnation(incarnation), UnixMillis(at));
+                Command::NodeDown(NodeDown { node, incarnation, reason, at, floor })
+            }
+        ),
+        // Small ids, so that the lively cluster's own nodes are met.
+        (0..4_u64, any::<u64>()).prop_map(|(node, at)| Command::RemoveNode(RemoveNode {
+            node: NodeId(node),
+            at: UnixMillis(at)
+        })),
+        (0..4_u64, suffrage())
+            .prop_map(|(node, suffrage)| Command::SetSuffrage(SetSuffrage { node: NodeId(node), suffrage })),
         (any::<u64>(), any::<u64>(), any::<u64>(), vec(change(), 0..8), any::<u64>()).prop_map(
             |(node, incarnation, number, changes, at)| Command::Batch(Batch {
                 node: NodeId(node),

@@ -56,6 +56,7 @@ async fn start(place: &Place, join: &[Place], expect: usize) -> Node {
         bootstrap_expect: expect,
         advertise: Addresses { peer: place.addr.to_string(), ..Addresses::default() },
         version: "test".to_owned(),
+        voters: 3,
     };
     let registry = start_once_free(config).await;
     let incoming = TcpIncoming::from(TcpListener::bind(place.addr).await.unwrap());
@@ -221,6 +222,27 @@ async fn a_read_index_covers_what_was_acknowledged_elsewhere() {
         assert!(index >= opened.index);
         node.has(index).await;
         assert!(node.holder(&device).is_some());
+    }
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_all_moved_at_once_find_each_other_by_their_join_list() {
+    let root = tempfile::tempdir().unwrap();
+    let before = places(root.path(), &["n1", "n2", "n3"]);
+    let nodes = start_all(&before).await;
+    let cluster = nodes[0].registry.status().cluster_id;
+    stop_all(nodes).await;
+
+    let after = places(root.path(), &["n1", "n2", "n3"]);
+    assert!(before.iter().zip(&after).all(|(before, after)| before.addr != after.addr));
+    let nodes = start_all(&after).await;
+    let opened = nodes[0].registry.open(DeviceKey::new("", "phone"), open_session(1)).await.unwrap();
+    for (node, place) in nodes.iter().zip(&after) {
+        node.has(opened.index).await;
+        assert_eq!(node.registry.status().cluster_id, cluster);
+        let known = nodes[0].registry.routes().node(node.registry.node()).unwrap();
+        assert_eq!(known.addresses.peer, place.addr.to_string());
     }
     stop_all(nodes).await;
 }

@@ -30,7 +30,7 @@ fn log_id(index: u64) -> LogId {
 
 fn small(index: u64) -> Entry {
     let (node, incarnation, at) = (NodeId(2), Incarnation(index), UnixMillis(index));
-    let down = NodeDown { node, incarnation, reason: NodeDownReason::LeaseLapsed, at };
+    let down = NodeDown { node, incarnation, reason: NodeDownReason::LeaseLapsed, at, floor: None };
     Entry { log_id: log_id(index), payload: EntryPayload::Normal(Arc::new(Command::NodeDown(down))) }
 }
 

@@ -1,13 +1,15 @@
 //! `rollcall.v1.ClusterService`: the cluster and its nodes.
 
 use rollcall_proto::api::{
-    GetClusterRequest, GetClusterResponse, ListNodesRequest, ListNodesResponse, Node, NodeRole, NodeState,
-    SaveSnapshotRequest, cluster_service_server::ClusterService,
+    DemoteNodeRequest, DemoteNodeResponse, GetClusterRequest, GetClusterResponse, ListNodesRequest,
+    ListNodesResponse, Node, NodeRole, NodeState, PromoteNodeRequest, PromoteNodeResponse, RemoveNodeRequest,
+    RemoveNodeResponse, SaveSnapshotRequest, TransferLeadershipRequest, TransferLeadershipResponse,
+    cluster_service_server::ClusterService,
 };
-use rollcall_registry::routes::view::NodeView;
+use rollcall_registry::{MembershipChange, routes::view::NodeView};
 use tonic::{Request, Response, Status};
 
-use super::{page::Page, read::cluster_id, save_snapshot, view};
+use super::{page::Page, read::cluster_id, save_snapshot, status::Refusal, validate::Invalid, view};
 use crate::cluster::{Cluster, ClusterStatus};
 
 /// Serves the cluster.
@@ -20,6 +22,12 @@ impl<C: Cluster> ClusterApi<C> {
     /// Serves this cluster.
     pub fn new(cluster: C) -> Self {
         Self { cluster }
+    }
+
+    /// Makes a change; the node's id, and the index as of which it holds.
+    async fn change(&self, change: MembershipChange) -> Result<(u64, u64), Refusal> {
+        let changed = self.cluster.change_membership(&change).await?;
+        Ok((changed.node.0, changed.index.0))
     }
 
     fn show(&self, node: &NodeView, status: &ClusterStatus) -> Node {
@@ -103,6 +111,52 @@ impl<C: Cluster> ClusterService for ClusterApi<C> {
     ) -> Result<Response<Self::SaveSnapshotStream>, Status> {
         Ok(Response::new(save_snapshot::open(&self.cluster, &request.into_inner()).await?))
     }
+
+    async fn remove_node(
+        &self,
+        request: Request<RemoveNodeRequest>,
+    ) -> Result<Response<RemoveNodeResponse>, Status> {
+        let name = named(request.into_inner().name)?;
+        let (node_id, index) = self.change(MembershipChange::Remove(name)).await?;
+        Ok(Response::new(RemoveNodeResponse { node_id, index, cluster_id: cluster_id(&self.cluster) }))
+    }
+
+    async fn promote_node(
+        &self,
+        request: Request<PromoteNodeRequest>,
+    ) -> Result<Response<PromoteNodeResponse>, Status> {
+        let name = named(request.into_inner().name)?;
+        let (node_id, index) = self.change(MembershipChange::Promote(name)).await?;
+        Ok(Response::new(PromoteNodeResponse { node_id, index, cluster_id: cluster_id(&self.cluster) }))
+    }
+
+    async fn demote_node(
+        &self,
+        request: Request<DemoteNodeRequest>,
+    ) -> Result<Response<DemoteNodeResponse>, Status> {
+        let name = named(request.into_inner().name)?;
+        let (node_id, index) = self.change(MembershipChange::Demote(name)).await?;
+        Ok(Response::new(DemoteNodeResponse { node_id, index, cluster_id: cluster_id(&self.cluster) }))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<TransferLeadershipRequest>,
+    ) -> Result<Response<TransferLeadershipResponse>, Status> {
+        let to = Some(request.into_inner().to).filter(|to| !to.is_empty());
+        let change = MembershipChange::TransferLeadership(to);
+        let changed = self.cluster.change_membership(&change).await.map_err(Refusal::from)?;
+        let name = |node| view::node_name(node, self.cluster.routes());
+        Ok(Response::new(TransferLeadershipResponse {
+            from: changed.former_leader.map(name).unwrap_or_default(),
+            to: name(changed.node),
+            term: changed.term,
+        }))
+    }
+}
+
+fn named(name: String) -> Result<String, Invalid> {
+    if name.is_empty() { Err(Invalid::new("name", "it names no node")) } else { Ok(name) }
 }
 
 /// How many voters may still be lost before there is no quorum.

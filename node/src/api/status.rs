@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use rollcall_proto::api;
 use rollcall_registry::{
-    AdministerError, ChangeError, ReadError,
+    AdministerError, ChangeError, MembershipError, ReadError, Refusal as MembershipRefusal,
     backup::SaveError,
     model::{
         ids::Etag,
@@ -34,6 +34,26 @@ pub mod reason {
     pub const OTHER_NODE: &str = "OTHER_NODE";
     /// The session is at another epoch; the metadata `epoch` says at which.
     pub const EPOCH_MISMATCH: &str = "EPOCH_MISMATCH";
+    /// No node has the name.
+    pub const UNKNOWN_NODE: &str = "UNKNOWN_NODE";
+    /// The node is the last voter.
+    pub const LAST_VOTER: &str = "LAST_VOTER";
+    /// The voters that would be left and are reachable are no quorum.
+    pub const QUORUM_AT_RISK: &str = "QUORUM_AT_RISK";
+    /// Another change of the membership runs.
+    pub const CHANGE_IN_PROGRESS: &str = "CHANGE_IN_PROGRESS";
+    /// There are as many voters as wanted.
+    pub const VOTERS_COMPLETE: &str = "VOTERS_COMPLETE";
+    /// The learner lags behind.
+    pub const NOT_CAUGHT_UP: &str = "NOT_CAUGHT_UP";
+    /// The node does not vote.
+    pub const NOT_A_VOTER: &str = "NOT_A_VOTER";
+    /// The leader does not hear from the node.
+    pub const NOT_REACHABLE: &str = "NOT_REACHABLE";
+    /// No other voter can lead.
+    pub const NO_OTHER_VOTER: &str = "NO_OTHER_VOTER";
+    /// The change may have been made; asking again completes it.
+    pub const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
     /// The device has a record already; the metadata `etag` says which.
     pub const DEVICE_EXISTS: &str = "DEVICE_EXISTS";
     /// The record has another etag than the request names; the metadata `etag` says which. Read it again, then decide again.
@@ -240,6 +260,32 @@ impl Refusal {
             ChangeError::Lapsed => unavailable(Reason::HolderFenced),
             ChangeError::Stopping => unavailable(Reason::ShuttingDown),
         }
+    }
+}
+
+impl From<MembershipError> for Refusal {
+    fn from(error: MembershipError) -> Self {
+        let (code, reason) = match &error {
+            MembershipError::Refused { refusal, .. } => of_refusal(*refusal),
+            MembershipError::NoLeader => (Code::Unavailable, Reason::NoLeader.as_str()),
+            MembershipError::Unknown(_) => (Code::Aborted, reason::OUTCOME_UNKNOWN),
+        };
+        Self::new(code, reason, error.to_string())
+    }
+}
+
+/// The leader's refusal of a change of the membership.
+fn of_refusal(refusal: MembershipRefusal) -> (Code, &'static str) {
+    match refusal {
+        MembershipRefusal::UnknownNode => (Code::NotFound, reason::UNKNOWN_NODE),
+        MembershipRefusal::ChangeInProgress => (Code::Aborted, reason::CHANGE_IN_PROGRESS),
+        MembershipRefusal::LastVoter => (Code::FailedPrecondition, reason::LAST_VOTER),
+        MembershipRefusal::QuorumAtRisk => (Code::FailedPrecondition, reason::QUORUM_AT_RISK),
+        MembershipRefusal::VotersComplete => (Code::FailedPrecondition, reason::VOTERS_COMPLETE),
+        MembershipRefusal::NotCaughtUp => (Code::FailedPrecondition, reason::NOT_CAUGHT_UP),
+        MembershipRefusal::NotAVoter => (Code::FailedPrecondition, reason::NOT_A_VOTER),
+        MembershipRefusal::NotReachable => (Code::FailedPrecondition, reason::NOT_REACHABLE),
+        MembershipRefusal::NoOtherVoter => (Code::FailedPrecondition, reason::NO_OTHER_VOTER),
     }
 }
 

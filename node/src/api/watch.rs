@@ -133,6 +133,7 @@ fn change<C: Cluster>(cluster: &C, filter: &Filter, item: WatchItem) -> Option<W
         Event::NodeUp { .. }
         | Event::NodeDown { .. }
         | Event::NodeAdmitted { .. }
+        | Event::NodeRemoved { .. }
         | Event::BatchApplied(_) => {
             return None;
         }

@@ -1,8 +1,9 @@
-//! `rollcall cluster`: the cluster itself.
+//! `rollcall cluster`: the cluster itself, and who leads it.
 
 use clap::Subcommand;
 use rollcall_proto::api::{
-    GetClusterRequest, GetClusterResponse, cluster_service_client::ClusterServiceClient,
+    GetClusterRequest, GetClusterResponse, TransferLeadershipRequest,
+    cluster_service_client::ClusterServiceClient,
 };
 use serde_json::json;
 
@@ -24,24 +25,53 @@ pub enum ClusterCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Hand leadership to another voter.
+    TransferLeadership {
+        /// The new leader [default: the voter that is caught up best]
+        #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+        to: String,
+        /// Which nodes to ask.
+        #[command(flatten)]
+        nodes: client::Nodes,
+        /// The form of the answer.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Make a new cluster from what one survivor has, when a quorum is lost for good.
     Recover(recover::Recover),
 }
 
 impl ClusterCommand {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let (nodes, output) = match self {
-            Self::Status { nodes, output } => (nodes, output),
-            Self::Recover(command) => return command.run().await,
-        };
-        let mut client = ClusterServiceClient::new(nodes.connect().await?);
-        let status = client.get_cluster(GetClusterRequest {}).await?.into_inner();
-        match output.output {
-            Form::Json => output::print_json(&as_json(&status))?,
-            Form::Text => output::print(&in_words(&status))?,
+        match self {
+            Self::Status { nodes, output } => status(nodes, output).await,
+            Self::TransferLeadership { to, nodes, output } => transfer_leadership(to, nodes, output).await,
+            Self::Recover(command) => command.run().await,
         }
-        Ok(())
     }
+}
+
+async fn status(nodes: client::Nodes, output: Output) -> Result<(), CliError> {
+    let mut client = ClusterServiceClient::new(nodes.connect().await?);
+    let status = client.get_cluster(GetClusterRequest {}).await?.into_inner();
+    match output.output {
+        Form::Json => output::print_json(&as_json(&status))?,
+        Form::Text => output::print(&in_words(&status))?,
+    }
+    Ok(())
+}
+
+async fn transfer_leadership(to: String, nodes: client::Nodes, output: Output) -> Result<(), CliError> {
+    let mut client = ClusterServiceClient::new(nodes.connect().await?);
+    let answer = client.transfer_leadership(TransferLeadershipRequest { to }).await?.into_inner();
+    match output.output {
+        Form::Json => {
+            let answer = json!({ "from": answer.from, "to": answer.to, "term": answer.term });
+            output::print_json(&answer)?;
+        }
+        Form::Text => output::print(&format!("{} leads, in term {}", answer.to, answer.term))?,
+    }
+    Ok(())
 }
 
 fn as_json(status: &GetClusterResponse) -> serde_json::Value {

@@ -173,6 +173,12 @@ fn hint(reason: &str, outcome: Option<&str>) -> Option<&'static str> {
         "NO_LEADER" => "`rollcall cluster status` shows whether a quorum of voters is up",
         "CURSOR_TOO_OLD" => "list again, then watch from there",
         "DEADLINE" => "--timeout gives it longer",
+        "UNKNOWN_NODE" => "`rollcall nodes list` shows the names",
+        "QUORUM_AT_RISK" | "NOT_REACHABLE" | "NO_OTHER_VOTER" => {
+            "`rollcall nodes list` shows which nodes are up"
+        }
+        "CHANGE_IN_PROGRESS" | "NOT_CAUGHT_UP" => "ask again in a few seconds",
+        "OUTCOME_UNKNOWN" => "`rollcall nodes list` shows what came of it; asking again completes it",
         "DEVICE_DISABLED" => "`rollcall devices enable DEVICE` lets it back in",
         "DEVICE_EXISTS" => "`rollcall devices update DEVICE` changes a record that is there",
         "ETAG_MISMATCH" => "somebody changed it meanwhile: `rollcall devices get DEVICE`, then decide again",

@@ -54,10 +54,10 @@ pub enum Command {
     /// Look at devices, register them, or end their sessions.
     #[command(subcommand)]
     Devices(devices::Devices),
-    /// Look at the cluster's nodes.
+    /// Look at the cluster's nodes; remove, promote or demote them.
     #[command(subcommand)]
     Nodes(nodes::Nodes),
-    /// Look at the cluster itself.
+    /// Look at the cluster itself, or hand leadership over.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     /// Save the registry to a file, look at such a file, restore a cluster from one.

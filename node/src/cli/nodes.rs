@@ -1,7 +1,10 @@
-//! `rollcall nodes`: the cluster's nodes.
+//! `rollcall nodes`: the cluster's nodes, and who of them belongs and votes.
 
-use clap::Subcommand;
-use rollcall_proto::api::{ListNodesRequest, Node, cluster_service_client::ClusterServiceClient};
+use clap::{Args, Subcommand};
+use rollcall_proto::api::{
+    DemoteNodeRequest, ListNodesRequest, Node, PromoteNodeRequest, RemoveNodeRequest,
+    cluster_service_client::ClusterServiceClient,
+};
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 
@@ -24,18 +27,94 @@ pub enum Nodes {
         #[command(flatten)]
         output: Output,
     },
+    /// Remove a node for good; its sessions end and it stops by itself.
+    Remove(Named),
+    /// Let a learner vote.
+    Promote(Named),
+    /// Take a node's vote; it stays a learner until it is promoted again.
+    Demote(Named),
+}
+
+/// A command about one node.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// The node's name
+    name: String,
+    /// Which nodes to ask.
+    #[command(flatten)]
+    nodes: client::Nodes,
+    /// The form of the answer.
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What came of a change: the node's id, and the index as of which it holds.
+struct Changed {
+    node_id: u64,
+    index: u64,
+    cluster_id: String,
 }
 
 impl Nodes {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let Self::List { nodes, output } = self;
-        let all = all(nodes.connect().await?).await?;
-        match output.output {
-            Form::Json => {
-                let nodes: Vec<Value> = all.iter().map(words::node).collect();
-                output::print_json(&json!({ "nodes": nodes }))?;
-            }
-            Form::Text => output::print(&output::table(HEADER, all.iter().map(row)))?,
+        match self {
+            Self::List { nodes, output } => list(nodes, output).await,
+            Self::Remove(named) => named.remove().await,
+            Self::Promote(named) => named.promote().await,
+            Self::Demote(named) => named.demote().await,
+        }
+    }
+}
+
+async fn list(nodes: client::Nodes, output: Output) -> Result<(), CliError> {
+    let all = all(nodes.connect().await?).await?;
+    match output.output {
+        Form::Json => {
+            let nodes: Vec<Value> = all.iter().map(words::node).collect();
+            output::print_json(&json!({ "nodes": nodes }))?;
+        }
+        Form::Text => output::print(&output::table(HEADER, all.iter().map(row)))?,
+    }
+    Ok(())
+}
+
+impl Named {
+    async fn remove(self) -> Result<(), CliError> {
+        let request = RemoveNodeRequest { name: self.name.clone() };
+        let answer = self.client().await?.remove_node(request).await?.into_inner();
+        let changed = Changed { node_id: answer.node_id, index: answer.index, cluster_id: answer.cluster_id };
+        self.print("removed", &changed)
+    }
+
+    async fn promote(self) -> Result<(), CliError> {
+        let request = PromoteNodeRequest { name: self.name.clone() };
+        let answer = self.client().await?.promote_node(request).await?.into_inner();
+        let changed = Changed { node_id: answer.node_id, index: answer.index, cluster_id: answer.cluster_id };
+        self.print("promoted", &changed)
+    }
+
+    async fn demote(self) -> Result<(), CliError> {
+        let request = DemoteNodeRequest { name: self.name.clone() };
+        let answer = self.client().await?.demote_node(request).await?.into_inner();
+        let changed = Changed { node_id: answer.node_id, index: answer.index, cluster_id: answer.cluster_id };
+        self.print("demoted", &changed)
+    }
+
+    async fn client(&self) -> Result<ClusterServiceClient<Channel>, CliError> {
+        Ok(ClusterServiceClient::new(self.nodes.connect().await?))
+    }
+
+    fn print(&self, done: &str, changed: &Changed) -> Result<(), CliError> {
+        let Changed { node_id, index, cluster_id } = changed;
+        match self.output.output {
+            Form::Json => output::print_json(&json!({
+                "node": self.name,
+                "change": done,
+                "node_id": node_id,
+                "index": index,
+                "cluster_id": cluster_id,
+            }))?,
+            Form::Text => output::print(&format!("{} (node {node_id}) is {done}", self.name))?,
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rollcall_registry::{
-    AdministerError, Administration, ApplyObserver, ChangeError, ReadError, Registry,
+    AdministerError, Administration, ApplyObserver, ChangeError, MembershipChange, MembershipChanged,
+    MembershipError, ReadError, Registry,
     backup::{Backup, Freshness, SaveError},
     model::ids::{DeviceKey, Epoch, LogIndex},
 };
@@ -49,6 +50,17 @@ impl Cluster for Registry {
 
     async fn disconnect(&self, device: DeviceKey, epoch: Epoch) -> Result<LogIndex, ChangeError> {
         Self::disconnect(self, device, epoch).await
+    }
+
+    async fn change_membership(
+        &self,
+        change: &MembershipChange,
+    ) -> Result<MembershipChanged, MembershipError> {
+        Self::change_membership(self, change).await
+    }
+
+    fn was_removed(&self) -> bool {
+        Self::was_removed(self)
     }
 
     async fn administer(&self, change: Administration) -> Result<LogIndex, AdministerError> {

@@ -7,7 +7,8 @@ mod member;
 use std::sync::Arc;
 
 use rollcall_registry::{
-    AdministerError, Administration, ApplyObserver, ChangeError, ReadError, Registrar,
+    AdministerError, Administration, ApplyObserver, ChangeError, MembershipChange, MembershipChanged,
+    MembershipError, ReadError, Registrar,
     backup::{Backup, Freshness, SaveError},
     model::ids::{DeviceKey, Epoch, LogIndex},
 };
@@ -73,6 +74,18 @@ pub trait Cluster: Registrar + Clone {
         device: DeviceKey,
         epoch: Epoch,
     ) -> impl Future<Output = Result<LogIndex, ChangeError>> + Send;
+
+    /// Changes who belongs to the cluster, who votes, or who leads. Any node may be asked.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    fn change_membership(
+        &self,
+        change: &MembershipChange,
+    ) -> impl Future<Output = Result<MembershipChanged, MembershipError>> + Send;
+
+    /// Whether an operator removed this node from its cluster.
+    fn was_removed(&self) -> bool;
 
     /// Commits a change by an administrator, and waits until this node has applied it.
     ///

@@ -18,6 +18,8 @@ pub struct Settings {
     pub join: Vec<HostPort>,
     /// How many founders a new cluster has; 0: this node only joins.
     pub bootstrap_expect: usize,
+    /// How many nodes shall vote.
+    pub voters: usize,
     /// What the listeners are bound to.
     pub listen: Listeners,
     /// What others are told.
@@ -98,6 +100,7 @@ impl Settings {
             data_dir: layers.parsed(&table::DATA_DIR, value::path)?,
             join: layers.parsed(&table::JOIN, value::host_ports)?,
             bootstrap_expect: layers.parsed(&table::BOOTSTRAP_EXPECT, value::count)?,
+            voters: layers.parsed(&table::VOTERS, voters)?,
             listen: Listeners::from_layers(layers)?,
             advertise: Addresses::from_layers(layers)?,
             calls: CallLimits::from_layers(layers)?,
@@ -188,6 +191,17 @@ impl LogSettings {
             filter: layers.parsed(&table::LOG_LEVEL, log_filter)?,
             format: layers.parsed(&table::LOG_FORMAT, log_format)?,
         })
+    }
+}
+
+fn voters(text: &str) -> Result<usize, BadValue> {
+    const ALLOWED: &str = "3 or 5";
+    let count = text.parse().map_err(|_| BadValue::new("not a whole number", ALLOWED))?;
+    let wanted = rollcall_registry::limits::VOTERS.contains(&count);
+    if wanted {
+        Ok(count)
+    } else {
+        Err(BadValue::new("not a number of voters that a cluster should have", ALLOWED))
     }
 }
 

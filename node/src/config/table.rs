@@ -88,6 +88,10 @@ settings! {
     BOOTSTRAP_EXPECT = "bootstrap_expect", "COUNT", Text("0"),
         "Found a new cluster once this many nodes of `join` see each other empty; 1 founds alone, 0 only joins",
         "founding a second cluster by accident is worse than waiting for the first";
+    /// How many nodes vote.
+    VOTERS = "voters", "COUNT", Text("3"),
+        "How many nodes vote, 3 or 5; further ones are learners with the full replica. The same on all nodes",
+        "with 3 any one may be lost; with 5 any two, and each change waits for three disks";
     /// The API listener.
     API_ADDR = "api_addr", "IP:PORT", Text("0.0.0.0:7400"),
         "Listener for services: gRPC API, health, reflection",

@@ -9,5 +9,5 @@ mod signals;
 
 pub use listeners::{Bound, ListenError};
 pub use readiness::{Observation, Readiness, judge};
-pub use serve::{ServeError, serve};
+pub use serve::{Ended, ServeError, serve};
 pub use signals::stop_on_signals;

@@ -59,7 +59,16 @@ impl ServeError {
     }
 }
 
-/// Runs a node until `stop` is cancelled and it has drained, or until it must stop.
+/// Why a node ended that did nothing wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// It was removed from its cluster; for people.
+    Removed(String),
+}
+
+/// Runs a node until `stop` is cancelled and it has drained, until it is removed from its cluster, or until it must stop.
 ///
 /// # Errors
 /// Why it did not start, or had to stop.
@@ -67,7 +76,7 @@ pub async fn serve<C: Cluster>(
     settings: Settings,
     metrics: PrometheusHandle,
     stop: CancellationToken,
-) -> Result<(), ServeError> {
+) -> Result<Ended, ServeError> {
     metric_names::describe(&settings.name);
     checks::warn_of_file_limit();
     let bound = Bound::bind(&settings.listen)?;
@@ -90,6 +99,7 @@ fn cluster_config(settings: &Settings, bound: &Bound) -> ClusterConfig {
         bootstrap_expect: settings.bootstrap_expect,
         advertise: bound.advertised(&settings.advertise),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        voters: settings.voters,
     }
 }
 
@@ -157,21 +167,27 @@ impl<C: Cluster> Node<C> {
     }
 
     /// Joins, serves, and leaves when told to; or stops at once when it must.
-    async fn run(mut self, stop: CancellationToken) -> Result<(), ServeError> {
+    async fn run(mut self, stop: CancellationToken) -> Result<Ended, ServeError> {
         let cluster = self.cluster.clone();
         let ended = tokio::select! {
+            // In this order: a node that is refused while it joins did not start, and had no fault.
+            biased;
             joined = self.join_and_serve() => match joined {
                 Ok(never) => match never {},
                 Err(error) => Err(error),
             },
             reason = cluster.fatal() => Err(ServeError::Fatal(reason)),
-            () = stop.cancelled() => Ok(()),
+            () = stop.cancelled() => Ok(Ended::Stopped),
         };
         if ended.is_ok() {
             self.drain().await;
         }
         self.leave().await;
-        ended
+        match ended {
+            // Not a fault: a supervisor that restarts what failed is to leave it alone.
+            Err(_) if cluster.was_removed() => Ok(Ended::Removed(cluster.fatal().await)),
+            ended => ended,
+        }
     }
 
     async fn join_and_serve(&mut self) -> Result<std::convert::Infallible, ServeError> {

@@ -5,8 +5,8 @@ use rollcall_proto::storage as proto;
 
 use super::CodecError;
 use crate::model::{
-    command::Addresses,
-    ids::{ClusterId, StorageId},
+    command::{Addresses, LogFloor},
+    ids::{ClusterId, LogIndex, StorageId},
 };
 
 pub(crate) fn cluster_id_from_proto(bytes: &[u8]) -> Result<ClusterId, CodecError> {
@@ -40,4 +40,12 @@ pub(crate) fn addresses_to_proto(addresses: &Addresses) -> proto::Addresses {
 pub(crate) fn addresses_from_proto(addresses: Option<proto::Addresses>) -> Addresses {
     let proto::Addresses { peer, api, device, http } = addresses.unwrap_or_default();
     Addresses { peer, api, device, http }
+}
+
+pub(crate) fn log_floor_to_proto(floor: LogFloor) -> proto::LogFloor {
+    proto::LogFloor { term: floor.term, index: floor.index.0 }
+}
+
+pub(crate) fn log_floor_from_proto(floor: proto::LogFloor) -> LogFloor {
+    LogFloor { term: floor.term, index: LogIndex(floor.index) }
 }

@@ -4,7 +4,10 @@ use rollcall_proto::storage as proto;
 
 use super::{CodecError, fields::*};
 use crate::model::{
-    command::{AdmitNode, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp},
+    command::{
+        AdmitNode, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp, RemoveNode, SetSuffrage,
+        Suffrage,
+    },
     ids::{BootCounter, Incarnation, NodeId, Registration, UnixMillis},
 };
 
@@ -89,6 +92,7 @@ pub(super) fn node_down_to_proto(down: &NodeDown) -> proto::NodeDown {
         node_id: down.node.0,
         incarnation: down.incarnation.0,
         reason: reason.into(),
+        floor: down.floor.map(log_floor_to_proto),
         at_unix_ms: down.at.0,
     }
 }
@@ -100,6 +104,37 @@ pub(super) fn node_down_from_proto(down: proto::NodeDown) -> Result<NodeDown, Co
         Ok(proto::NodeDownReason::Unspecified) => return Err(CodecError::Missing("a reason")),
         Err(_) => return Err(CodecError::UnknownKind("a reason")),
     };
-    let (node, incarnation) = (NodeId(down.node_id), Incarnation(down.incarnation));
-    Ok(NodeDown { node, incarnation, reason, at: UnixMillis(down.at_unix_ms) })
+    Ok(NodeDown {
+        node: NodeId(down.node_id),
+        incarnation: Incarnation(down.incarnation),
+        reason,
+        at: UnixMillis(down.at_unix_ms),
+        floor: down.floor.map(log_floor_from_proto),
+    })
+}
+
+pub(super) fn remove_node_to_proto(remove: &RemoveNode) -> proto::RemoveNode {
+    proto::RemoveNode { node_id: remove.node.0, at_unix_ms: remove.at.0 }
+}
+
+pub(super) fn remove_node_from_proto(remove: &proto::RemoveNode) -> RemoveNode {
+    RemoveNode { node: NodeId(remove.node_id), at: UnixMillis(remove.at_unix_ms) }
+}
+
+pub(super) fn set_suffrage_to_proto(set: &SetSuffrage) -> proto::SetSuffrage {
+    let suffrage = match set.suffrage {
+        Suffrage::Automatic => proto::Suffrage::Automatic,
+        Suffrage::Withheld => proto::Suffrage::Withheld,
+    };
+    proto::SetSuffrage { node_id: set.node.0, suffrage: suffrage.into() }
+}
+
+pub(super) fn set_suffrage_from_proto(set: proto::SetSuffrage) -> Result<SetSuffrage, CodecError> {
+    let suffrage = match proto::Suffrage::try_from(set.suffrage) {
+        Ok(proto::Suffrage::Automatic) => Suffrage::Automatic,
+        Ok(proto::Suffrage::Withheld) => Suffrage::Withheld,
+        Ok(proto::Suffrage::Unspecified) => return Err(CodecError::Missing("a suffrage")),
+        Err(_) => return Err(CodecError::UnknownKind("a suffrage")),
+    };
+    Ok(SetSuffrage { node: NodeId(set.node_id), suffrage })
 }

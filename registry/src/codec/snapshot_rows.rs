@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     model::{
+        command::Suffrage,
         event::BatchOutcome,
         ids::{BatchNumber, BootCounter, Epoch, Incarnation, LogIndex, NodeId, Registration},
         policy::Policy,
@@ -72,6 +73,8 @@ pub(crate) fn node_to_proto(node: &Node) -> proto::NodeRecord {
         batch_refused: last
             .map(|outcome| outcome.refused.iter().map(refused_to_proto).collect())
             .unwrap_or_default(),
+        floor: view.floor.map(log_floor_to_proto),
+        suffrage_withheld: view.suffrage == Suffrage::Withheld,
     }
 }
 
@@ -88,6 +91,8 @@ pub(crate) fn node_from_proto(record: proto::NodeRecord) -> Result<Node, CodecEr
         incarnation,
         boot: BootCounter(record.boot_counter),
         up: record.up,
+        floor: record.floor.map(log_floor_from_proto),
+        suffrage: if record.suffrage_withheld { Suffrage::Withheld } else { Suffrage::Automatic },
     };
     let refused = record.batch_refused.iter().map(refused_from_proto).collect::<Result<_, _>>()?;
     let last_batch = (record.batch_number != 0).then_some(BatchOutcome {

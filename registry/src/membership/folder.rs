@@ -124,6 +124,20 @@ impl Folder {
         })
     }
 
+    /// Whether this node was removed from its cluster.
+    pub fn is_removed(&self) -> bool {
+        self.identity.lock().removed
+    }
+
+    /// Records that this node was removed from its cluster.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn mark_removed(&self) -> Result<(), StorageError> {
+        let mut identity = self.identity.lock();
+        self.change(&mut identity, |identity| identity.removed = true)
+    }
+
     fn change(
         &self,
         identity: &mut storage::NodeIdentity,

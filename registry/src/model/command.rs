@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use super::{
     ids::{
         AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Etag, Incarnation, InstanceId,
-        NodeId, Registration, StorageId, UnixMillis,
+        LogIndex, NodeId, Registration, StorageId, UnixMillis,
     },
     policy::RegistrationMode,
     profile::Profile,
@@ -26,6 +26,10 @@ pub enum Command {
     NodeDown(NodeDown),
     /// Opens and closes of device sessions, gathered by one node.
     Batch(Batch),
+    /// Removes a node for good.
+    RemoveNode(RemoveNode),
+    /// Says whether a node may be promoted without an operator.
+    SetSuffrage(SetSuffrage),
     /// Makes or changes a device's record.
     PutDevice(PutDevice),
     /// Deletes a device's record.
@@ -121,6 +125,45 @@ pub struct NodeDown {
     pub reason: NodeDownReason,
     /// The proposer's clock: since when the sessions' devices are away.
     pub at: UnixMillis,
+    /// What the leader knew to be on its disk.
+    pub floor: Option<LogFloor>,
+}
+
+/// The least that a node's disk must hold, because a leader counted on it. A disk that holds less was rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogFloor {
+    /// The term of its vote.
+    pub term: u64,
+    /// The last index of its log; committed, so that it is never truncated.
+    pub index: LogIndex,
+}
+
+/// Removes a node for good: its sessions end, its id is never given again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoveNode {
+    /// Which.
+    pub node: NodeId,
+    /// The proposer's clock: since when the sessions' devices are away.
+    pub at: UnixMillis,
+}
+
+/// Says whether a node may be promoted without an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetSuffrage {
+    /// Which.
+    pub node: NodeId,
+    /// How.
+    pub suffrage: Suffrage,
+}
+
+/// How a node comes to vote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Suffrage {
+    /// The leader promotes it when a voter is missing.
+    #[default]
+    Automatic,
+    /// An operator took its vote; only an operator gives it back.
+    Withheld,
 }
 
 /// Why a node is down.
@@ -274,6 +317,8 @@ impl fmt::Display for Command {
             Self::Batch(batch) => {
                 write!(f, "batch {} of node {}, {} changes", batch.number, batch.node, batch.changes.len())
             }
+            Self::RemoveNode(remove) => write!(f, "remove node {}", remove.node),
+            Self::SetSuffrage(set) => write!(f, "suffrage of node {} {:?}", set.node, set.suffrage),
             Self::PutDevice(put) => write!(f, "record of {}", put.device),
             Self::DeleteDevice(delete) => write!(f, "no record of {}", delete.device),
             Self::SetPolicy(_) => f.write_str("policy"),

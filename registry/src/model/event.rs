@@ -80,6 +80,11 @@ pub enum Event {
         /// The node.
         node: NodeId,
     },
+    /// A node was removed for good.
+    NodeRemoved {
+        /// The node.
+        node: NodeId,
+    },
     /// A batch was applied.
     BatchApplied(BatchOutcome),
 }
@@ -97,6 +102,7 @@ impl Event {
             Self::NodeUp { .. }
             | Self::NodeDown { .. }
             | Self::NodeAdmitted { .. }
+            | Self::NodeRemoved { .. }
             | Self::BatchApplied(_) => None,
         }
     }

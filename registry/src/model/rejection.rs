@@ -61,7 +61,8 @@ pub enum CommandRejection {
     UnknownNode(NodeId),
     /// The name belongs to a node with another data folder.
     #[error(
-        "the name {name} belongs to node {node}, which has another data folder: remove node {node}, then start again"
+        "the name {name} belongs to node {node}, which has another data folder: if {name} lost its disk, remove node \
+         {node}, then start again (rollcall nodes remove {name}); if both exist, give this one another name"
     )]
     NameTaken {
         /// The name.

@@ -107,6 +107,8 @@ impl State {
             Command::NodeUp(up) => apply::node_up(self, index, up),
             Command::NodeDown(down) => apply::node_down(self, down),
             Command::Batch(batch) => apply::batch(self, index, batch),
+            Command::RemoveNode(remove) => apply::remove_node(self, remove),
+            Command::SetSuffrage(set) => apply::set_suffrage(self, set),
             Command::PutDevice(put) => apply::put_device(self, put),
             Command::DeleteDevice(delete) => apply::delete_device(self, delete),
             Command::SetPolicy(policy) => apply::set_policy(self, *policy),
@@ -175,6 +177,8 @@ impl State {
             incarnation: Default::default(),
             boot: Default::default(),
             up: false,
+            floor: None,
+            suffrage: Default::default(),
         };
         let node = Node { view, registration: Registration(0), life: None, last_batch: None };
         self.nodes.insert(id, node);
@@ -188,6 +192,7 @@ impl State {
             cluster_id: self.cluster.as_ref().map(|cluster| cluster.id),
             token_key: self.cluster.as_ref().map(|cluster| cluster.token_key),
             epoch_base: self.cluster.as_ref().map_or(0, |cluster| cluster.epoch_base),
+            next_node: self.cluster.as_ref().map_or(NodeId(0), |cluster| NodeId(cluster.next_node_id)),
             policy: self.cluster.as_ref().map(|cluster| cluster.policy).unwrap_or_default(),
             nodes: self.nodes.iter().map(|(id, record)| (*id, node(record))).collect(),
             names: self.nodes.iter().map(|(id, record)| (record.view.name.clone(), *id)).collect(),

@@ -12,6 +12,7 @@ use crate::{
         event::{BatchOutcome, Event},
         ids::{BootCounter, Incarnation, LogIndex, NodeId},
     },
+    raft::Expulsion,
     routes::Routes,
 };
 
@@ -25,6 +26,8 @@ pub(crate) struct LocalObserver {
     pub(crate) batcher: BatcherHandle,
     /// Wakes the presence worker after a change of the registration.
     pub(crate) changed: Arc<Notify>,
+    /// Acts when the log says that this node was removed.
+    pub(crate) expulsion: Expulsion,
 }
 
 impl LocalObserver {
@@ -68,6 +71,7 @@ impl ApplyObserver for LocalObserver {
                         self.lapsed();
                     }
                 }
+                Event::NodeRemoved { node } if *node == self.node => self.expulsion.noticed(),
                 Event::BatchApplied(outcome) if outcome.node == self.node => self.applied_batch(outcome),
                 Event::Opened { .. }
                 | Event::Closed { .. }
@@ -78,12 +82,16 @@ impl ApplyObserver for LocalObserver {
                 | Event::NodeUp { .. }
                 | Event::NodeDown { .. }
                 | Event::NodeAdmitted { .. }
+                | Event::NodeRemoved { .. }
                 | Event::BatchApplied(_) => {}
             }
         }
     }
 
     fn snapshot_installed(&self, _index: LogIndex) {
+        if self.routes.was_removed(self.node) {
+            self.expulsion.noticed();
+        }
         let held = self.lease.incarnation();
         match self.current() {
             Some(incarnation) if incarnation != held => self.registered(incarnation),

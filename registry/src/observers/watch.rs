@@ -137,7 +137,10 @@ fn concerns_devices(event: &Event) -> bool {
         | Event::Changed { .. }
         | Event::Removed { .. }
         | Event::NodeDown { .. } => true,
-        Event::NodeUp { .. } | Event::NodeAdmitted { .. } | Event::BatchApplied(_) => false,
+        Event::NodeUp { .. }
+        | Event::NodeAdmitted { .. }
+        | Event::NodeRemoved { .. }
+        | Event::BatchApplied(_) => false,
     }
 }
 

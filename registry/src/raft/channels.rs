@@ -27,6 +27,8 @@ pub(super) enum Purpose {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Channels {
     open: Arc<Mutex<HashMap<(NodeId, Purpose), Dialled>>>,
+    /// Nodes that moved, as the join list found them: the registered address, and the one that holds until it changes.
+    moved: Arc<Mutex<HashMap<NodeId, (String, String)>>>,
 }
 
 /// An address, and the connection to it.
@@ -36,6 +38,21 @@ impl Channels {
     /// Closes all connections that nobody uses any more.
     pub(super) fn clear(&self) {
         self.open.lock().clear();
+    }
+
+    /// Notes that a node that is registered at one address is reached at another.
+    pub(super) fn moved(&self, node: NodeId, registered: String, found: String) {
+        if registered != found {
+            self.moved.lock().insert(node, (registered, found));
+        }
+    }
+
+    /// Where a node is reached that is registered at this address. Nodes that all moved at once find each other by it: none
+    /// of them can register its new address before.
+    pub(super) fn latest(&self, node: NodeId, registered: String) -> String {
+        let moved = self.moved.lock();
+        let found = moved.get(&node).filter(|(from, _)| *from == registered).map(|(_, to)| to.clone());
+        found.unwrap_or(registered)
     }
 
     /// The connection to `node` at `address` for `purpose`; a new one if the address has changed.

@@ -1,26 +1,32 @@
-//! What a leader does on the side: writes the first command of a new cluster, promotes learners, keeps house.
+//! What a leader does on the side: writes the first command of a new cluster, promotes learners, finishes what was begun,
+//! keeps house.
 
 use std::sync::Arc;
 
 use tokio::time::MissedTickBehavior;
 
-use super::{consensus::Consensus, housekeeping::Housekeeping};
-use crate::{limits::CHORES_EVERY, membership::folder::Folder, model::command::Command, routes::Routes};
+use super::{consensus::Consensus, housekeeping::Housekeeping, operator::Operator};
+use crate::{
+    limits::CHORES_EVERY,
+    membership::{folder::Folder, promotion::Promotions},
+    model::command::Command,
+    routes::Routes,
+};
 
 /// Runs until Raft stops.
-pub(super) async fn run(consensus: Consensus, routes: Routes, folder: Arc<Folder>) {
+pub(super) async fn run(consensus: Consensus, routes: Routes, folder: Arc<Folder>, operator: Operator) {
+    let mut promotions = Promotions::default();
     let mut ticks = tokio::time::interval(CHORES_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut housekeeping = Housekeeping::default();
     while consensus.metrics().running_state.is_ok() {
         ticks.tick().await;
         if !consensus.leads_with_quorum() {
-            continue;
-        }
-        if routes.cluster_id().is_none() {
+            promotions.clear();
+        } else if routes.cluster_id().is_none() {
             found(&consensus, &folder).await;
         } else {
-            promote(&consensus).await;
+            tend(&operator, &mut promotions).await;
             housekeeping.tick(&consensus, &routes).await;
         }
     }
@@ -36,10 +42,13 @@ async fn found(consensus: &Consensus, folder: &Folder) {
     }
 }
 
-async fn promote(consensus: &Consensus) {
-    match consensus.promote().await {
+async fn tend(operator: &Operator, promotions: &mut Promotions) {
+    match operator.promote_next(promotions).await {
         Ok(Some(node)) => tracing::info!(%node, "promoted to voter"),
         Ok(None) => {}
         Err(error) => tracing::debug!(%error, "a learner was not promoted"),
+    }
+    if let Err(error) = operator.finish().await {
+        tracing::debug!(%error, "nothing that was begun was finished");
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use openraft::{
-    ChangeMembers, Config, Instant, Raft, ReadPolicy, SnapshotPolicy,
+    Config, Instant, Raft, ReadPolicy, SnapshotPolicy,
     errors::{ClientWriteError, ForwardReason, InitializeError, LinearizableReadError, RaftError},
 };
 
@@ -21,9 +21,8 @@ use crate::{
         LEADER_READY_EVERY, RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_STOP_TIMEOUT,
         SNAPSHOT_DEADLINE, SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_KEEP_ENTRIES,
     },
-    membership::promotion::{self, Learner},
     model::{
-        command::Command,
+        command::{Command, NodeDown},
         ids::{LogIndex, NodeId},
         response::Response,
     },
@@ -44,6 +43,17 @@ pub(crate) enum LeaderError {
     /// Consensus has stopped for good.
     #[error("consensus has stopped: {0}")]
     Stopped(String),
+}
+
+/// What a node finds in its own log and vote, and in the newest membership there.
+#[derive(Debug, Clone)]
+pub(super) struct Disk {
+    pub(super) vote_term: u64,
+    pub(super) last_log: LogIndex,
+    /// One set of voters, or two while they change.
+    pub(super) voters: Vec<BTreeSet<u64>>,
+    /// All members, with the addresses that they joined with.
+    pub(super) members: Vec<(NodeId, String)>,
 }
 
 /// This node's Raft.
@@ -130,6 +140,7 @@ impl Consensus {
     /// A leader takes nothing until its first quorum ack, nor after a quorum was silent for a while: it refuses before
     /// anything is written, and is asked again, for at most an election time-out.
     pub(crate) async fn write(&self, command: Arc<Command>) -> Result<(LogIndex, Response), LeaderError> {
+        let command = self.with_floor(command);
         let patience = tokio::time::Instant::now() + RAFT_ELECTION_MAX;
         loop {
             let error = match self.raft.client_write(Arc::clone(&command)).await {
@@ -143,7 +154,21 @@ impl Consensus {
         }
     }
 
-    fn write_error(&self, error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> LeaderError {
+    /// Notes, with the end of a node's life, what its disk must hold: only the leader knows.
+    fn with_floor(&self, command: Arc<Command>) -> Arc<Command> {
+        match &*command {
+            Command::NodeDown(down) if down.floor.is_none() => {
+                let down = NodeDown { floor: self.floor_of(down.node), ..down.clone() };
+                Arc::new(Command::NodeDown(down))
+            }
+            _ => command,
+        }
+    }
+
+    pub(super) fn write_error(
+        &self,
+        error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>,
+    ) -> LeaderError {
         match error {
             RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
                 // A leader without a quorum's ack names nobody: it still is the one to ask.
@@ -178,56 +203,6 @@ impl Consensus {
         }
     }
 
-    /// Promotes one learner if voters are missing and one is caught up; run by the leader, again and again.
-    pub(crate) async fn promote(&self) -> Result<Option<NodeId>, LeaderError> {
-        let metrics = self.metrics();
-        let Some(replication) = metrics.replication.as_ref().filter(|_| self.leads_with_quorum()) else {
-            return Ok(None);
-        };
-        let membership = metrics.membership_config.membership();
-        if membership.get_joint_config().len() != 1 {
-            return Ok(None);
-        }
-        let matched = |id| replication.get(&id).and_then(|at| at.as_ref()).map(|log_id| log_id.index);
-        let learners: Vec<_> =
-            membership.learner_ids().map(|id| Learner { id, matched: matched(id) }).collect();
-        let voters = membership.voter_ids().count();
-        let Some(id) = promotion::next_voter(voters, &learners, metrics.last_log_index.unwrap_or(0)) else {
-            return Ok(None);
-        };
-        let change = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-        match self.raft.change_membership(change, true).await {
-            Ok(_) => Ok(Some(NodeId(id))),
-            Err(error) => Err(self.write_error(error)),
-        }
-    }
-
-    /// Hands leadership to another voter, if this node leads and there is one; waits a little until it has it.
-    pub(crate) async fn hand_over(&self) {
-        let metrics = self.metrics();
-        let (Some(replication), true) =
-            (metrics.replication, metrics.current_leader == Some(self.seat.node.0))
-        else {
-            return;
-        };
-        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-        let best = replication
-            .into_iter()
-            .filter(|(id, _)| voters.contains(id) && *id != self.seat.node.0)
-            .max_by_key(|(_, matched)| matched.as_ref().map(|log_id| log_id.index));
-        let Some((id, _)) = best else {
-            return;
-        };
-        if let Err(error) = self.raft.trigger().transfer_leader(id).await {
-            tracing::debug!(%error, to = id, "leadership was not handed over");
-            return;
-        }
-        // That only asks this node's Raft: stopped at once, it would not have asked the other.
-        if tokio::time::timeout(RAFT_ELECTION_MAX, self.leaves(self.seat.node)).await.is_err() {
-            tracing::debug!(to = id, "leadership was not taken over in time");
-        }
-    }
-
     /// Resolves when this node knows that `leader` leads no more.
     pub(crate) async fn leaves(&self, leader: NodeId) {
         use openraft::async_runtime::watch::WatchReceiver;
@@ -238,6 +213,28 @@ impl Consensus {
                 return;
             }
         }
+    }
+
+    /// What this node finds in its own log and vote.
+    pub(super) async fn disk(&self) -> Result<Disk, LeaderError> {
+        let read = self.raft.with_raft_state(|state| Disk {
+            vote_term: state.vote_ref().leader_id().term,
+            last_log: state.log_ids.last().map_or(LogIndex(0), |log_id| LogIndex(log_id.index)),
+            voters: state.membership_state.effective().membership().get_joint_config().clone(),
+            members: state
+                .membership_state
+                .effective()
+                .membership()
+                .nodes()
+                .map(|(id, member)| (NodeId(*id), member.peer_addr.clone()))
+                .collect(),
+        });
+        read.await.map_err(|fatal| LeaderError::Stopped(fatal.to_string()))
+    }
+
+    /// Lets this node campaign; it starts without.
+    pub(super) fn allow_elections(&self) {
+        self.raft.runtime_config().elect(true);
     }
 
     /// Resolves when Raft has ended, with the reason.
@@ -280,6 +277,8 @@ fn config() -> Result<Config, openraft::ConfigError> {
         election_timeout_min: millis(RAFT_ELECTION_MIN),
         election_timeout_max: millis(RAFT_ELECTION_MAX),
         enable_pre_vote: Some(true),
+        // A node campaigns, or leads again, only once its peers have found its disk sound.
+        enable_elect: false,
         // A leader sends entries before its own disk has them. Killed then and restored in the same term, it would write
         // other entries under the log ids that its followers hold already.
         enable_leader_restore: Some(false),

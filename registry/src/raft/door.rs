@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::{Snapshots, consensus::Consensus, leader::Leader, seat};
+use super::{Snapshots, consensus::Consensus, identity::removed, leader::Leader, seat};
 use crate::{
     membership::{folder::Founding, founding::Description},
+    model::ids::NodeId,
     registry::Inner,
 };
 
@@ -28,6 +29,21 @@ impl Door {
     pub(super) fn leader(&self) -> Result<Leader, Status> {
         let seated = self.inner.seated.get().map(|seated| seated.leader.clone());
         seated.ok_or_else(|| Status::unavailable("this node belongs to no cluster yet"))
+    }
+
+    /// Refuses a request from a node that was removed: that is how it learns so.
+    #[allow(clippy::result_large_err)]
+    pub(super) fn refuse_removed(&self, source: NodeId) -> Result<(), Status> {
+        if self.inner.routes.was_removed(source) { Err(removed(source)) } else { Ok(()) }
+    }
+
+    /// Refuses Raft's messages until this node's disk was compared with its peers'.
+    #[allow(clippy::result_large_err)]
+    pub(super) fn refuse_unless_sound(&self) -> Result<(), Status> {
+        match self.inner.seated.get() {
+            Some(seated) if seated.standing.is_good() => Ok(()),
+            _ => Err(Status::unavailable("this node compares its disk with its peers first")),
+        }
     }
 
     /// Where received snapshots go.

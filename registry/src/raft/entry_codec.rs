@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn entries_of_each_kind_come_back() {
         let (node, incarnation, at) = (NodeId(2), Incarnation(9), UnixMillis(5));
-        let down = NodeDown { node, incarnation, reason: NodeDownReason::Stopped, at };
+        let down = NodeDown { node, incarnation, reason: NodeDownReason::Stopped, at, floor: None };
         let payloads = [
             EntryPayload::Blank,
             EntryPayload::Normal(Arc::new(Command::NodeDown(down))),

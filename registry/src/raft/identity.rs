@@ -14,6 +14,9 @@ pub(super) const SOURCE_ID: &str = "rollcall-source-id";
 /// The node id that the sender means to reach, decimal.
 pub(super) const TARGET_ID: &str = "rollcall-target-id";
 
+/// The ErrorInfo reason of every answer to a node that was removed.
+pub(super) const REMOVED: &str = "REMOVED";
+
 /// A node's place in a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seat {
@@ -76,6 +79,11 @@ fn number(metadata: &MetadataMap, key: &str) -> Result<NodeId, Status> {
         .parse()
         .map(NodeId)
         .map_err(|_| Status::invalid_argument(format!("the metadata {key} is not a number")))
+}
+
+/// The refusal of a request from a node that was removed.
+pub(super) fn removed(node: NodeId) -> Status {
+    mismatch(REMOVED, format!("node {node} was removed from the cluster"))
 }
 
 fn mismatch(reason: &str, message: String) -> Status {

@@ -167,6 +167,10 @@ impl Joining {
                 Ok(Some(join_response::Result::Admitted(admitted))) => return self.admitted(&admitted),
                 Ok(Some(join_response::Result::Refused(reason))) => return Err(StartError::Refused(reason)),
                 Ok(Some(join_response::Result::LeaderAddr(leader))) if !leader.is_empty() => address = leader,
+                Ok(Some(join_response::Result::Wait(reason))) => {
+                    self.say(reason);
+                    return Ok(());
+                }
                 Ok(_) => {
                     self.say(format!("{member} knows no leader yet"));
                     return Ok(());
@@ -205,7 +209,8 @@ async fn ask_consent(address: &str, founding: &Founding) -> Result<(), String> {
     if response.consented { Ok(()) } else { Err(response.reason) }
 }
 
-async fn describe(address: &str) -> Option<Description> {
+/// What the node at an address says of itself, if it answers.
+pub(super) async fn describe(address: &str) -> Option<Description> {
     let asked = ask(address, |mut client| async move { client.describe(peer::DescribeRequest {}).await });
     let response = asked.await.inspect_err(|error| tracing::debug!(address, error, "no answer")).ok()?;
     Some(Description {

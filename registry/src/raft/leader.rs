@@ -3,20 +3,24 @@
 use std::{sync::Arc, time::Duration};
 
 use rollcall_proto::peer::{
-    self, beat_response, membership_service_client::MembershipServiceClient, propose_response,
-    read_index_response,
+    self, beat_response, compare_response, membership_service_client::MembershipServiceClient,
+    propose_response, read_index_response,
 };
 use tonic::{Request, Status, transport::Channel};
 
 use super::{
     channels::{Channels, Purpose},
     consensus::{Consensus, LeaderError},
+    expulsion::Expulsion,
+    membership_wire,
+    operator::{Operator, OperatorError},
     record_refusal,
 };
 use crate::{
     codec,
     leases::{keeper::KeeperHandle, table::Beat},
-    limits::{BATCH_RETRY, LEADER_TIMEOUT, LEASE_BEAT, PEER_MESSAGE_BYTES},
+    limits::{BATCH_RETRY, LEADER_TIMEOUT, LEASE_BEAT, MEMBERSHIP_TIMEOUT, PEER_MESSAGE_BYTES},
+    membership::change::{MembershipChange, MembershipChanged, MembershipError},
     model::{
         command::Command,
         ids::{Incarnation, LogIndex, NodeId},
@@ -26,6 +30,9 @@ use crate::{
     routes::Routes,
 };
 
+/// How soon a change of the membership that met no leader is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
 /// The way to the leader: cheap, cloneable.
 #[derive(Clone)]
 pub(crate) struct Leader {
@@ -33,6 +40,8 @@ pub(crate) struct Leader {
     pub(super) channels: Channels,
     pub(super) routes: Routes,
     pub(super) keeper: KeeperHandle,
+    pub(super) operator: Operator,
+    pub(super) expulsion: Expulsion,
 }
 
 /// A newer leader may refuse for reasons that this version does not know.
@@ -80,6 +89,68 @@ impl Leader {
         tokio::time::timeout(LEADER_TIMEOUT, proposed).await.is_ok()
     }
 
+    /// Commits a command though this node may know no leader, or a former one: asks the members one after the other, and
+    /// whom they name. For a node that comes back under another address, which the leader cannot reach.
+    pub(crate) async fn propose_anywhere(&self, command: &Arc<Command>) -> Result<Proposed, LeaderError> {
+        let mut outcome = self.propose(command).await;
+        let me = self.consensus.seat().node;
+        for node in self.routes.nodes().iter().filter(|node| node.id != me) {
+            let mut at = Some(node.id);
+            while let (Err(LeaderError::NotLeader(_) | LeaderError::Unknown(_)), Some(asked)) =
+                (&outcome, at.take())
+            {
+                outcome = in_time(LEADER_TIMEOUT, self.propose_at(asked, command)).await;
+                at = match &outcome {
+                    Err(LeaderError::NotLeader(other)) => {
+                        other.filter(|other| *other != asked && *other != me)
+                    }
+                    _ => None,
+                };
+            }
+        }
+        outcome
+    }
+
+    /// Makes a change of the membership, wherever the leader is; waits out a change of leader.
+    pub(crate) async fn change_membership(
+        &self,
+        change: &MembershipChange,
+    ) -> Result<MembershipChanged, MembershipError> {
+        let changing = async {
+            loop {
+                match self.try_change(change).await {
+                    Err(OperatorError::Leader(LeaderError::NotLeader(_))) => {
+                        tokio::time::sleep(TRY_AGAIN).await
+                    }
+                    Err(OperatorError::Leader(error)) => {
+                        return Err(MembershipError::Unknown(error.to_string()));
+                    }
+                    Err(OperatorError::Refused(error)) => return Err(error),
+                    Ok(changed) => return Ok(changed),
+                }
+            }
+        };
+        let changed = tokio::time::timeout(MEMBERSHIP_TIMEOUT, changing).await;
+        changed.unwrap_or_else(|_| {
+            Err(match self.consensus.leader() {
+                Some(_) => MembershipError::Unknown("it takes too long".to_owned()),
+                None => MembershipError::NoLeader,
+            })
+        })
+    }
+
+    async fn try_change(&self, change: &MembershipChange) -> Result<MembershipChanged, OperatorError> {
+        match self.here()? {
+            Ok(()) => self.operator.change(change.clone()).await,
+            Err(leader) => {
+                let request = self.request(leader, membership_wire::change_to_proto(change));
+                let response = self.client(leader)?.change_membership(request).await;
+                let response = response.map_err(|status| self.unknown(&status))?;
+                membership_wire::changed_from_proto(response.into_inner())
+            }
+        }
+    }
+
     /// Renews this node's lease; `None`: the leader may not grant one now.
     pub(crate) async fn beat(&self, incarnation: Incarnation) -> Result<Option<Beat>, LeaderError> {
         let node = self.consensus.seat().node;
@@ -125,7 +196,11 @@ impl Leader {
 
     async fn propose_at(&self, leader: NodeId, command: &Command) -> Result<Proposed, LeaderError> {
         let request = peer::ProposeRequest { command: Some(codec::command_to_proto(command)) };
-        let response = self.client(leader)?.propose(self.request(leader, request)).await.map_err(unknown)?;
+        let response = self
+            .client(leader)?
+            .propose(self.request(leader, request))
+            .await
+            .map_err(|status| self.unknown(&status))?;
         match response.into_inner().result {
             Some(propose_response::Result::Index(index)) => Ok(Proposed::Committed(LogIndex(index))),
             Some(propose_response::Result::Rejected(reason)) => Ok(Proposed::Rejected(reason)),
@@ -146,7 +221,11 @@ impl Leader {
         incarnation: Incarnation,
     ) -> Result<Option<Beat>, LeaderError> {
         let request = peer::BeatRequest { node_id: node.0, incarnation: incarnation.0 };
-        let response = self.client(leader)?.beat(self.request(leader, request)).await.map_err(unknown)?;
+        let response = self
+            .client(leader)?
+            .beat(self.request(leader, request))
+            .await
+            .map_err(|status| self.unknown(&status))?;
         Ok(match response.into_inner().result {
             Some(beat_response::Result::Granted(ttl)) => ttl.try_into().ok().map(Beat::Granted),
             Some(beat_response::Result::Lapsed(_)) => Some(Beat::Lapsed),
@@ -159,7 +238,8 @@ impl Leader {
 
     async fn read_index_at(&self, leader: NodeId) -> Result<LogIndex, LeaderError> {
         let request = self.request(leader, peer::ReadIndexRequest {});
-        let response = self.client(leader)?.read_index(request).await.map_err(unknown)?;
+        let response =
+            self.client(leader)?.read_index(request).await.map_err(|status| self.unknown(&status))?;
         match response.into_inner().result {
             Some(read_index_response::Result::Index(index)) => Ok(LogIndex(index)),
             Some(read_index_response::Result::LeaderId(other)) => Err(not_leader(other)),
@@ -167,14 +247,45 @@ impl Leader {
         }
     }
 
+    /// Compares this node's disk with what a peer knows.
+    pub(super) async fn compare_at(
+        &self,
+        peer: NodeId,
+        address: &str,
+        claim: peer::CompareRequest,
+    ) -> Result<compare_response::Result, LeaderError> {
+        let mut client = self.client_at(peer, address)?;
+        let response =
+            client.compare(self.request(peer, claim)).await.map_err(|status| self.unknown(&status))?;
+        response.into_inner().result.ok_or_else(|| LeaderError::Unknown("an empty answer".to_owned()))
+    }
+
+    /// Where a node is reached, as the registry has it, or where it was when it joined.
+    pub(super) fn address_of(&self, node: NodeId) -> Option<String> {
+        let known = self.routes.node(node).map(|node| node.addresses.peer.clone());
+        let registered =
+            known.filter(|address| !address.is_empty()).or_else(|| self.consensus.address_of(node))?;
+        Some(self.channels.latest(node, registered))
+    }
+
     fn client(&self, leader: NodeId) -> Result<MembershipServiceClient<Channel>, LeaderError> {
-        let known = self.routes.node(leader).map(|node| node.addresses.peer.clone());
-        let address =
-            known.filter(|address| !address.is_empty()).or_else(|| self.consensus.address_of(leader));
-        let address = address.ok_or(LeaderError::NotLeader(None))?;
-        let channel = self.channels.get(leader, &address, Purpose::Leader);
+        let address = self.address_of(leader).ok_or(LeaderError::NotLeader(None))?;
+        self.client_at(leader, &address)
+    }
+
+    fn client_at(
+        &self,
+        node: NodeId,
+        address: &str,
+    ) -> Result<MembershipServiceClient<Channel>, LeaderError> {
+        let channel = self.channels.get(node, address, Purpose::Leader);
         let channel = channel.map_err(|error| LeaderError::Unknown(error.to_string()))?;
         Ok(MembershipServiceClient::new(channel).max_encoding_message_size(PEER_MESSAGE_BYTES))
+    }
+
+    fn unknown(&self, status: &Status) -> LeaderError {
+        self.expulsion.look_at(status);
+        LeaderError::Unknown(status.message().to_owned())
     }
 
     fn request<T>(&self, leader: NodeId, message: T) -> Request<T> {
@@ -194,8 +305,4 @@ async fn in_time<T>(
 
 fn not_leader(leader: u64) -> LeaderError {
     LeaderError::NotLeader((leader != 0).then_some(NodeId(leader)))
-}
-
-fn unknown(status: Status) -> LeaderError {
-    LeaderError::Unknown(status.message().to_owned())
 }

@@ -9,16 +9,13 @@ use rollcall_proto::peer::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    consensus::{Consensus, LeaderError},
-    door::Door,
-    leader::Leader,
-    record_refusal,
-    type_config::Member,
+    comparison, consensus::LeaderError, door::Door, leader::Leader, membership_wire, operator::OperatorError,
+    record_refusal, type_config::Member,
 };
 use crate::{
     codec,
     leases::table::Beat,
-    membership::folder::founding_from_proto,
+    membership::{change::MembershipChange, folder::founding_from_proto},
     model::{
         command::{AdmitNode, Command},
         ids::{Incarnation, NodeId, StorageId},
@@ -35,10 +32,11 @@ pub(super) struct MembershipServer {
 impl MembershipServer {
     /// The way to the leader, for a request that is meant for this node.
     #[allow(clippy::result_large_err)]
-    fn admit<T>(&self, request: &Request<T>) -> Result<Leader, Status> {
+    fn admit<T>(&self, request: &Request<T>) -> Result<(Leader, NodeId), Status> {
         let leader = self.door.leader()?;
-        leader.consensus.seat().verify(request.metadata())?;
-        Ok(leader)
+        let source = leader.consensus.seat().verify(request.metadata())?;
+        self.door.refuse_removed(source)?;
+        Ok((leader, source))
     }
 }
 
@@ -88,10 +86,10 @@ impl MembershipService for MembershipServer {
             storage: storage.ok_or_else(|| Status::invalid_argument("the storage id is malformed"))?,
             addresses: codec::addresses_from_proto(request.addresses),
         };
-        let consensus = self.door.consensus()?;
-        let result = match admit_newcomer(&consensus, admit).await {
+        let leader = self.door.leader()?;
+        let result = match admit_newcomer(&leader, admit).await {
             Ok(result) => result,
-            Err(LeaderError::NotLeader(leader)) => {
+            Err(OperatorError::Leader(LeaderError::NotLeader(leader))) => {
                 let view = leader.and_then(|leader| self.door.inner.routes.node(leader));
                 join_response::Result::LeaderAddr(
                     view.map_or_else(String::new, |it| it.addresses.peer.clone()),
@@ -106,7 +104,7 @@ impl MembershipService for MembershipServer {
         &self,
         request: Request<peer::ProposeRequest>,
     ) -> Result<Response<peer::ProposeResponse>, Status> {
-        let leader = self.admit(&request)?;
+        let (leader, _) = self.admit(&request)?;
         let command = request.into_inner().command;
         let command = command.ok_or_else(|| Status::invalid_argument("the command is missing"))?;
         let command = codec::command_from_proto(command);
@@ -128,7 +126,7 @@ impl MembershipService for MembershipServer {
         &self,
         request: Request<peer::BeatRequest>,
     ) -> Result<Response<peer::BeatResponse>, Status> {
-        let leader = self.admit(&request)?;
+        let (leader, _) = self.admit(&request)?;
         let beat = request.into_inner();
         let beat = leader.keeper.beat(NodeId(beat.node_id), Incarnation(beat.incarnation)).await;
         let result = match beat {
@@ -146,20 +144,42 @@ impl MembershipService for MembershipServer {
         &self,
         request: Request<peer::ReadIndexRequest>,
     ) -> Result<Response<peer::ReadIndexResponse>, Status> {
-        let leader = self.admit(&request)?;
+        let (leader, _) = self.admit(&request)?;
         let result = match leader.consensus.read_index().await {
             Ok(index) => read_index_response::Result::Index(index.0),
             Err(error) => read_index_response::Result::LeaderId(leader_elsewhere(error)?),
         };
         Ok(Response::new(peer::ReadIndexResponse { result: Some(result) }))
     }
+
+    async fn change_membership(
+        &self,
+        request: Request<peer::ChangeMembershipRequest>,
+    ) -> Result<Response<peer::ChangeMembershipResponse>, Status> {
+        let (leader, _) = self.admit(&request)?;
+        let change = membership_wire::change_from_proto(request.into_inner());
+        let change =
+            change.ok_or_else(|| Status::unimplemented("this leader does not know such a change"))?;
+        let outcome = leader.operator.change(change).await;
+        membership_wire::changed_to_proto(outcome).map(Response::new).map_err(Status::unavailable)
+    }
+
+    async fn compare(
+        &self,
+        request: Request<peer::CompareRequest>,
+    ) -> Result<Response<peer::CompareResponse>, Status> {
+        let (leader, source) = self.admit(&request)?;
+        let result = comparison::compare(source, request.get_ref(), &leader.routes, &leader.consensus);
+        Ok(Response::new(peer::CompareResponse { result: Some(result) }))
+    }
 }
 
 /// Gives a newcomer its id, then adds it as a learner. Repeating it does no harm.
-async fn admit_newcomer(
-    consensus: &Consensus,
-    admit: AdmitNode,
-) -> Result<join_response::Result, LeaderError> {
+async fn admit_newcomer(leader: &Leader, admit: AdmitNode) -> Result<join_response::Result, OperatorError> {
+    if let Some(wait) = make_room(leader, &admit).await? {
+        return Ok(join_response::Result::Wait(wait));
+    }
+    let consensus = &leader.consensus;
     let member = Member { name: admit.name.to_string(), peer_addr: admit.addresses.peer.clone() };
     let (_, response) = consensus.write(Arc::new(Command::AdmitNode(admit))).await?;
     Ok(match response {
@@ -171,6 +191,25 @@ async fn admit_newcomer(
         Applied::Rejected(rejection) => join_response::Result::Refused(rejection.to_string()),
         other => join_response::Result::Refused(format!("unexpected: {other}")),
     })
+}
+
+/// A learner that comes with another folder replaces itself, once it is down; says what to wait for.
+///
+/// Others count on the disk of a voter: only an operator may say that it is lost.
+async fn make_room(leader: &Leader, admit: &AdmitNode) -> Result<Option<String>, OperatorError> {
+    let holder = leader.routes.node_by_name(&admit.name).filter(|node| node.storage != admit.storage);
+    let Some(holder) = holder.filter(|node| leader.consensus.is_learner(node.id)) else {
+        return Ok(None);
+    };
+    if holder.up {
+        let name = &holder.name;
+        return Ok(Some(format!(
+            "{name} is up with another data folder; it can be replaced once it is down"
+        )));
+    }
+    tracing::info!(node = %holder.id, name = %holder.name, "a learner comes back with another data folder");
+    leader.operator.change(MembershipChange::Remove(holder.name.to_string())).await?;
+    Ok(None)
 }
 
 /// The leader's id for the answer to a request that only it can serve; 0: unknown.

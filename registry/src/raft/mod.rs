@@ -3,16 +3,21 @@
 mod channels;
 mod chores;
 mod compaction;
+mod comparison;
 pub(crate) mod consensus;
 mod door;
 pub mod entry_codec;
+mod expulsion;
 mod housekeeping;
 mod identity;
 mod joining;
 pub(crate) mod leader;
 pub mod log_storage;
+mod members;
 mod membership_service;
+mod membership_wire;
 mod network;
+mod operator;
 mod presence;
 mod raft_service;
 mod recent_entries;
@@ -32,6 +37,7 @@ use rollcall_proto::peer::{
 };
 
 pub(crate) use consensus::LeaderError;
+pub(crate) use expulsion::Expulsion;
 pub use identity::Seat;
 pub(crate) use leader::Proposed;
 pub(crate) use saving::snapshot_at;

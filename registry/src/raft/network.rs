@@ -29,6 +29,7 @@ use tonic::{Request, Status, transport::Channel};
 use super::{
     channels::{Channels, Purpose},
     entry_codec::EntryCodecError,
+    expulsion::Expulsion,
     identity::Seat,
     snapshot::SnapshotData,
     snapshot_transfer,
@@ -50,6 +51,7 @@ pub(super) struct NetworkFactory {
     pub(super) seat: Seat,
     pub(super) channels: Channels,
     pub(super) routes: Routes,
+    pub(super) expulsion: Expulsion,
 }
 
 impl NetworkFactory {
@@ -83,10 +85,13 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// The address that the registry has, or the one that the peer joined with.
+    /// The address that the registry has, or the one that the peer joined with: looked up at each use, because a peer
+    /// that moved registers its new one.
     fn address(&self) -> String {
         let known = self.factory.routes.node(self.target).map(|node| node.addresses.peer.clone());
-        known.filter(|address| !address.is_empty()).unwrap_or_else(|| self.member.peer_addr.clone())
+        let registered =
+            known.filter(|address| !address.is_empty()).unwrap_or_else(|| self.member.peer_addr.clone());
+        self.factory.channels.latest(self.target, registered)
     }
 
     fn client(&self) -> Result<RaftServiceClient<Channel>, RpcError> {
@@ -109,8 +114,26 @@ impl Network {
         patience: Duration,
     ) -> Result<tonic::Streaming<peer::AppendResponse>, RpcError> {
         let mut client = self.client()?;
-        let opened = within(patience, client.append(self.request(requests))).await?;
+        let opened = self.within(patience, client.append(self.request(requests))).await?;
         Ok(opened.into_inner())
+    }
+}
+
+impl Network {
+    /// A call's answer, in time. A refusal is looked at: it may say that this node was removed.
+    async fn within<T>(
+        &self,
+        patience: Duration,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, RpcError> {
+        match tokio::time::timeout(patience, call).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(status)) => {
+                self.factory.expulsion.look_at(&status);
+                Err(failed(&status))
+            }
+            Err(_) => Err(unreachable_because("no answer in time")),
+        }
     }
 }
 
@@ -125,7 +148,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         let request = wire::append_request_to_proto(&rpc);
         let patience = option.hard_ttl();
         let mut responses = self.open_append(futures::stream::iter([request]), patience).await?;
-        let response = within(patience, responses.message()).await?;
+        let response = self.within(patience, responses.message()).await?;
         let response = response.ok_or_else(|| unreachable_because("the peer ended the stream"))?;
         Ok(match wire::append_result_from_proto(response).map_err(malformed)? {
             Ok(matching) => AppendEntriesResponse::PartialSuccess(matching),
@@ -168,7 +191,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         let mut client = self.client()?;
         let request = self.request(wire::vote_request_to_proto(&rpc));
-        let response = within(option.hard_ttl(), client.vote(request)).await?;
+        let response = self.within(option.hard_ttl(), client.vote(request)).await?;
         wire::vote_response_from_proto(response.into_inner()).map_err(malformed)
     }
 
@@ -179,7 +202,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         let mut client = self.client()?;
         let request = peer::PreVoteRequest { request: Some(wire::vote_request_to_proto(&rpc)) };
-        let response = within(option.hard_ttl(), client.pre_vote(self.request(request))).await?;
+        let response = self.within(option.hard_ttl(), client.pre_vote(self.request(request))).await?;
         let response = response.into_inner().response.ok_or(EntryCodecError::Missing("response"));
         wire::vote_response_from_proto(response.map_err(malformed)?).map_err(malformed)
     }
@@ -195,7 +218,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             .await
             .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
         let mut client = self.client()?;
-        let sending = within(SNAPSHOT_DEADLINE, client.install_snapshot(self.request(parts)));
+        let sending = self.within(SNAPSHOT_DEADLINE, client.install_snapshot(self.request(parts)));
         let response = tokio::select! {
             response = sending => response?,
             closed = cancel => return Err(StreamingError::Closed(closed)),
@@ -215,7 +238,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             to_node_id: *request.to_node_id(),
             last_log_id: request.last_log_id().map(wire::log_id_to_proto),
         };
-        let response = within(option.hard_ttl(), client.transfer_leader(self.request(message))).await?;
+        let response = self.within(option.hard_ttl(), client.transfer_leader(self.request(message))).await?;
         if response.into_inner().accepted {
             return Ok(Ok(()));
         }
@@ -250,14 +273,6 @@ async fn next_answer(state: Option<Answers>) -> Option<(Appended, Option<Answers
         }
         Ok(None) => None,
         Err(status) => Some((Err(failed(&status)), None)),
-    }
-}
-
-async fn within<T>(patience: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T, RpcError> {
-    match tokio::time::timeout(patience, call).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(status)) => Err(failed(&status)),
-        Err(_) => Err(unreachable_because("no answer in time")),
     }
 }
 

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
-use super::leader::{Leader, Proposed};
+use super::{
+    comparison::Standing,
+    leader::{Leader, Proposed},
+};
 use crate::{
     clock::{Moment, unix_now},
     fatal::{FatalReason, FatalSender},
@@ -61,11 +64,14 @@ pub(super) struct Presence {
     pub(super) addresses: Addresses,
     pub(super) version: String,
     pub(super) fatal: FatalSender,
+    /// A node registers once its disk was found sound.
+    pub(super) standing: Standing,
 }
 
 impl Presence {
     /// Runs until the node leaves the cluster for good.
     pub(super) async fn run(self) {
+        self.standing.good().await;
         let mut registration = Registration(1);
         let mut registered_as = Incarnation(0);
         loop {
@@ -102,7 +108,7 @@ impl Presence {
             version: self.version.as_str().into(),
             at: unix_now(),
         };
-        match self.leader.propose(&Arc::new(Command::NodeUp(up))).await {
+        match self.leader.propose_anywhere(&Arc::new(Command::NodeUp(up))).await {
             Ok(Proposed::Committed(index)) => tracing::info!(%index, %registration, "registered"),
             Ok(Proposed::Rejected(reason)) => {
                 tracing::warn!(reason, %registration, "the registration was refused");

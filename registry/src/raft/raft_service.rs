@@ -21,6 +21,8 @@ impl RaftServer {
     fn admit<T>(&self, request: &Request<T>) -> Result<(Consensus, NodeId), Status> {
         let consensus = self.door.consensus()?;
         let source = consensus.seat().verify(request.metadata())?;
+        self.door.refuse_removed(source)?;
+        self.door.refuse_unless_sound()?;
         Ok((consensus, source))
     }
 }

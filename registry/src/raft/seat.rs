@@ -7,10 +7,13 @@ use tokio::task::AbortHandle;
 use super::{
     channels::Channels,
     chores,
+    comparison::{Comparison, Standing},
     consensus::{Consensus, LeaderError},
+    expulsion::Expulsion,
     identity::Seat,
     leader::{Leader, Proposed},
     network::NetworkFactory,
+    operator::Operator,
     presence::Presence,
 };
 use crate::{
@@ -34,6 +37,7 @@ pub(crate) struct Seated {
     pub(crate) leader: Leader,
     pub(crate) batcher: BatcherHandle,
     pub(crate) presence: AbortHandle,
+    pub(super) standing: Standing,
     others: Vec<AbortHandle>,
 }
 
@@ -74,7 +78,13 @@ async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
     let (log, machine) = parts.ok_or_else(|| StartError::Consensus("it was started before".to_owned()))?;
     let channels = Channels::default();
     let routes = inner.routes.clone();
-    let factory = NetworkFactory { seat, channels: channels.clone(), routes: routes.clone() };
+    let expulsion = Expulsion { folder: Arc::clone(&inner.folder), fatal: inner.fatal.clone() };
+    let factory = NetworkFactory {
+        seat,
+        channels: channels.clone(),
+        routes: routes.clone(),
+        expulsion: expulsion.clone(),
+    };
 
     // The batcher is there before Raft replays the log, so that it misses nothing; it proposes once Raft is up.
     let (leader_known, leader_later) = tokio::sync::watch::channel(None::<Leader>);
@@ -87,13 +97,31 @@ async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
         lease: Arc::clone(&inner.lease),
         batcher: batcher.clone(),
         changed: Arc::clone(&inner.changed),
+        expulsion: expulsion.clone(),
     }));
 
     let consensus = Consensus::start(factory, log, machine).await.map_err(consensus_error)?;
     let (keeper, keeping) = keeper(&consensus, &routes);
-    let leader = Leader { consensus: consensus.clone(), channels, routes: routes.clone(), keeper };
+    let operator = Operator::new(consensus.clone(), routes.clone(), inner.config.voters);
+    let leader = Leader {
+        consensus: consensus.clone(),
+        channels,
+        routes: routes.clone(),
+        keeper,
+        operator: operator.clone(),
+        expulsion,
+    };
     leader_known.send_replace(Some(leader.clone()));
 
+    let standing = Standing::new();
+    let comparison = Comparison {
+        leader: leader.clone(),
+        folder: Arc::clone(&inner.folder),
+        join: inner.config.join.clone(),
+        standing: standing.clone(),
+        fatal: inner.fatal.clone(),
+    };
+    let comparing = tokio::spawn(comparison.run());
     let presence = Presence {
         leader: leader.clone(),
         lease: Arc::clone(&inner.lease),
@@ -103,12 +131,14 @@ async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
         addresses: inner.config.advertise.clone(),
         version: inner.config.version.clone(),
         fatal: inner.fatal.clone(),
+        standing: standing.clone(),
     };
     let presence = tokio::spawn(presence.run()).abort_handle();
-    let chores = tokio::spawn(chores::run(consensus.clone(), routes, Arc::clone(&inner.folder)));
+    let chores = tokio::spawn(chores::run(consensus.clone(), routes, Arc::clone(&inner.folder), operator));
     let watching = tokio::spawn(report_end(consensus, inner.fatal.clone()));
-    let others = vec![chores.abort_handle(), watching.abort_handle(), batching, keeping];
-    Ok(Seated { leader, batcher, presence, others })
+    let tasks = [chores, watching, comparing].map(|task| task.abort_handle());
+    let others = tasks.into_iter().chain([batching, keeping]).collect();
+    Ok(Seated { leader, batcher, presence, standing, others })
 }
 
 fn consensus_error(error: LeaderError) -> StartError {
@@ -155,7 +185,7 @@ fn keeper(consensus: &Consensus, routes: &Routes) -> (KeeperHandle, AbortHandle)
         Arc::new(move |node, incarnation| {
             let consensus = reporting.clone();
             let reason = NodeDownReason::LeaseLapsed;
-            let down = NodeDown { node, incarnation, reason, at: unix_now() };
+            let down = NodeDown { node, incarnation, reason, at: unix_now(), floor: None };
             Box::pin(async move {
                 if let Err(error) = consensus.write(Arc::new(Command::NodeDown(down))).await {
                     tracing::debug!(%error, %node, "a lapse was not committed yet");

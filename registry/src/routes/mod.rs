@@ -87,6 +87,16 @@ impl Routes {
         roster.nodes.get(id).map(|node| Arc::clone(&node.view))
     }
 
+    /// Whether this id was given to a node that was removed since.
+    ///
+    /// Ids are given in order and never twice, so no list of the removed is needed. A replica that has yet to apply the
+    /// admission of a node does not take it for removed.
+    pub fn was_removed(&self, id: NodeId) -> bool {
+        let tables = self.tables.load();
+        let roster = tables.roster.load();
+        id != NodeId(0) && id < roster.next_node && !roster.nodes.contains_key(&id)
+    }
+
     /// All nodes, in the order of their names.
     pub fn nodes(&self) -> Vec<Arc<NodeView>> {
         let tables = self.tables.load();

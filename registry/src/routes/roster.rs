@@ -23,6 +23,8 @@ pub(crate) struct Roster {
     pub(crate) cluster_id: Option<ClusterId>,
     pub(crate) token_key: Option<[u8; 32]>,
     pub(crate) epoch_base: u64,
+    /// The id that the next newcomer gets.
+    pub(crate) next_node: NodeId,
     pub(crate) policy: Policy,
     pub(crate) nodes: BTreeMap<NodeId, RosterNode>,
     pub(crate) names: BTreeMap<CompactString, NodeId>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 
 use crate::model::{
-    command::Addresses,
+    command::{Addresses, LogFloor, Suffrage},
     event::SessionRef,
     ids::{AttachNumber, BootCounter, DeviceKey, Epoch, Incarnation, InstanceId, NodeId, StorageId},
     profile::Profile,
@@ -31,6 +31,10 @@ pub struct NodeView {
     pub boot: BootCounter,
     /// Whether the incarnation's sessions count.
     pub up: bool,
+    /// The least that its disk must hold, as leaders noted it when its lives ended.
+    pub floor: Option<LogFloor>,
+    /// How it comes to vote.
+    pub suffrage: Suffrage,
 }
 
 /// A device, as the registry knows it.

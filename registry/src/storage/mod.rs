@@ -3,6 +3,7 @@
 //! What the log's entries mean does not live here: they are bytes. openraft's view of the log is
 //! [`crate::raft::log_storage`].
 
+mod archive;
 mod atomic_file;
 pub mod backend;
 pub mod data_dir;
@@ -16,6 +17,7 @@ pub mod sled_log;
 pub mod snapshot_store;
 pub mod stored;
 
+pub use archive::archive_removed;
 pub use backend::{Completion, LogBackend};
 pub use data_dir::DataDir;
 pub use error::{Damage, StorageError};

@@ -83,6 +83,7 @@ fn config(place: &Place, join: &[Place], expect: usize) -> RegistryConfig {
         bootstrap_expect: expect,
         advertise: Addresses { peer: place.addr.to_string(), ..Addresses::default() },
         version: "test".to_owned(),
+        voters: 3,
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn event(base: u64, event: &Event) -> String {
         Event::NodeUp { node, incarnation } => format!("node {node} up as {incarnation}"),
         Event::NodeDown { node, incarnation } => format!("node {node} down, was {incarnation}"),
         Event::NodeAdmitted { node } => format!("node {node} admitted"),
+        Event::NodeRemoved { node } => format!("node {node} removed"),
         Event::BatchApplied(outcome) => format!("batch {} of node {} applied", outcome.number, outcome.node),
     }
 }

@@ -3,7 +3,7 @@
 use rollcall_registry::model::{
     command::{
         Addresses, AdmitNode, Batch, Command, DeleteDevice, Expect, FoundCluster, FoundingMember, NodeDown,
-        NodeDownReason, NodeUp, RemoveExpired, Sweep,
+        NodeDownReason, NodeUp, RemoveExpired, RemoveNode, Sweep,
     },
     ids::{
         BatchNumber, BootCounter, ClusterId, Etag, Incarnation, LogIndex, NodeId, Registration, StorageId,
@@ -67,6 +67,11 @@ impl Runner {
                 node: NodeId(line.id(1)),
                 incarnation: Incarnation(line.number("inc", 0)),
                 reason: NodeDownReason::LeaseLapsed,
+                floor: None,
+                at: UnixMillis(line.number("t", 0)),
+            })),
+            "remove" => self.apply(&Command::RemoveNode(RemoveNode {
+                node: NodeId(line.id(1)),
                 at: UnixMillis(line.number("t", 0)),
             })),
             "batch" => self.apply(&Command::Batch(Batch {

@@ -14,6 +14,7 @@ pub(crate) enum Step {
     RepeatBatch { node: u64 },
     StrayBatch { node: u64, incarnation: Newness, ahead: u64 },
     Admit { name: u8, storage: u8 },
+    Remove { node: u64 },
     Put { device: u8, expect: Expecting, etag: u64, assign: u8, enabled: Option<bool> },
     Delete { device: u8, expect: Expecting },
     Policy { known: Option<bool> },
@@ -91,6 +92,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (node, newness(), 0..3_u64)
             .prop_map(|(node, incarnation, ahead)| Step::StrayBatch { node, incarnation, ahead }),
         1 => (0..6_u8, 0..2_u8).prop_map(|(name, storage)| Step::Admit { name, storage }),
+        // The named nodes stay, or little would happen after the first removal.
+        1 => (NODES + 1..NODES + 4).prop_map(|node| Step::Remove { node }),
         3 => (0..DEVICES, expecting(), 1..1_000_u64, 0..4_u8, prop::option::of(any::<bool>()))
             .prop_map(|(device, expect, etag, assign, enabled)| Step::Put { device, expect, etag, assign, enabled }),
         1 => (0..DEVICES, expecting()).prop_map(|(device, expect)| Step::Delete { device, expect }),

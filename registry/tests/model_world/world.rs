@@ -7,7 +7,7 @@ use rollcall_registry::{
         command::{
             Addresses, AdmitNode, Batch, ChangeKind, Command, DeleteDevice, Expect, FoundCluster,
             FoundingMember, NodeDown, NodeDownReason, NodeUp, OpenSession, PutDevice, RemoveExpired,
-            SessionChange, SetPolicy, Sweep,
+            RemoveNode, SessionChange, SetPolicy, Sweep,
         },
         event::Event,
         ids::{
@@ -92,6 +92,7 @@ impl World {
                     node: NodeId(*node),
                     incarnation,
                     reason: NodeDownReason::LeaseLapsed,
+                    floor: None,
                     at: self.now(),
                 })
             }
@@ -111,6 +112,7 @@ impl World {
                 storage: StorageId(u128::from(*storage) * 100 + u128::from(*name)),
                 addresses: Addresses { peer: format!("host-{storage}:7402"), ..Addresses::default() },
             }),
+            Step::Remove { node } => Command::RemoveNode(RemoveNode { node: NodeId(*node), at: self.now() }),
             Step::Put { device: number, expect, etag, assign, enabled } => {
                 self.put(*number, *expect, Etag(*etag), *assign, *enabled)
             }

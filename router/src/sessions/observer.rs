@@ -90,7 +90,10 @@ impl<R: Registrar> ApplyObserver for Observer<R> {
                     arrived = true;
                 }
                 Event::Created { .. } | Event::Changed { .. } | Event::Removed { .. } => {}
-                Event::NodeUp { .. } | Event::NodeDown { .. } | Event::NodeAdmitted { .. } => {
+                Event::NodeUp { .. }
+                | Event::NodeDown { .. }
+                | Event::NodeAdmitted { .. }
+                | Event::NodeRemoved { .. } => {
                     self.nodes.notify_one();
                     Self::void_if_mine(&sessions, event);
                 }

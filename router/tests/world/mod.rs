@@ -102,6 +102,7 @@ impl Cluster {
     pub(crate) fn down(&self, id: u64) {
         let incarnation = self.log.incarnation(NodeId(id));
         self.log.append(Command::NodeDown(NodeDown {
+            floor: None,
             node: NodeId(id),
             incarnation,
             reason: NodeDownReason::LeaseLapsed,

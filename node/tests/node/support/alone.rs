@@ -13,7 +13,8 @@ use rollcall_node::cluster::{
     Cluster, ClusterConfig, ClusterStatus, Cursor, MemberError, Watch, WatchError, WatchItem,
 };
 use rollcall_registry::{
-    AdministerError, Administration, ApplyObserver, ChangeError, Opened, ReadError, Registrar, Routes,
+    AdministerError, Administration, ApplyObserver, ChangeError, MembershipChange, MembershipChanged,
+    MembershipError, Opened, ReadError, Refusal, Registrar, Routes,
     backup::{About, Backup, Freshness, SaveError},
     model::{
         command::{
@@ -84,6 +85,7 @@ impl Alone {
             node: NODE,
             incarnation: self.incarnation(),
             reason: NodeDownReason::LeaseLapsed,
+            floor: None,
             at: UnixMillis(0),
         };
         let mut log = self.inner.log.lock().expect("a lock");
@@ -279,6 +281,25 @@ impl Cluster for Alone {
 
     async fn disconnect(&self, device: DeviceKey, epoch: Epoch) -> Result<LogIndex, ChangeError> {
         self.change(device, ChangeKind::Close(epoch))
+    }
+
+    async fn change_membership(
+        &self,
+        change: &MembershipChange,
+    ) -> Result<MembershipChanged, MembershipError> {
+        match change {
+            MembershipChange::Remove(name) | MembershipChange::Demote(name)
+                if *name == self.inner.config.name =>
+            {
+                Err(Refusal::LastVoter.because("it is the last voter"))
+            }
+            MembershipChange::TransferLeadership(_) => Err(MembershipError::NoLeader),
+            _ => Err(Refusal::UnknownNode.because("no node has that name")),
+        }
+    }
+
+    fn was_removed(&self) -> bool {
+        false
     }
 
     async fn administer(&self, change: Administration) -> Result<LogIndex, AdministerError> {

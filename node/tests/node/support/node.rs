@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct TestNode {
     pub cluster: Alone,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), ServeError>>,
+    task: JoinHandle<Result<lifecycle::Ended, ServeError>>,
 }
 
 /// Settings for a node on free ports, with these changed.
@@ -109,7 +109,7 @@ impl TestNode {
     }
 
     /// Waits until it has ended.
-    pub async fn ended(self) -> Result<(), ServeError> {
+    pub async fn ended(self) -> Result<lifecycle::Ended, ServeError> {
         let ended = tokio::time::timeout(PATIENCE, self.task).await;
         ended.expect("the node ends in time").expect("the node does not panic")
     }

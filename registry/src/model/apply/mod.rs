@@ -10,7 +10,9 @@ mod node_up;
 mod open;
 mod put_device;
 mod remove_expired;
+mod remove_node;
 mod set_policy;
+mod set_suffrage;
 mod sweep;
 mod update;
 
@@ -22,5 +24,7 @@ pub(super) use node_down::node_down;
 pub(super) use node_up::node_up;
 pub(super) use put_device::put_device;
 pub(super) use remove_expired::remove_expired;
+pub(super) use remove_node::remove_node;
 pub(super) use set_policy::set_policy;
+pub(super) use set_suffrage::set_suffrage;
 pub(super) use sweep::sweep;

@@ -19,6 +19,7 @@ pub(in crate::model) fn node_down(state: &mut State, down: &NodeDown) -> Applied
         return Applied::answer(Response::Done);
     }
     node.view.up = false;
+    node.view.floor = node.view.floor.max(down.floor);
     if let Some(life) = &node.life {
         life.end(down.at);
     }

@@ -45,6 +45,7 @@ impl EpochHistory {
             Event::NodeUp { .. }
             | Event::NodeDown { .. }
             | Event::NodeAdmitted { .. }
+            | Event::NodeRemoved { .. }
             | Event::BatchApplied(_) => Ok(()),
         }
     }
