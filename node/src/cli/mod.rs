@@ -79,7 +79,7 @@ impl Cli {
     pub async fn run(self) -> Result<ExitCode, CliError> {
         let done = match self.command {
             Command::Dev(args) => return dev::run(args).await.map_err(CliError::from),
-            Command::Serve(command) => command.run().await,
+            Command::Serve(command) => Box::pin(command.run()).await,
             Command::Invoke(command) => command.run().await,
             Command::Devices(command) => command.run().await,
             Command::Nodes(command) => command.run().await,
