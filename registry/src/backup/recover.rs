@@ -14,7 +14,6 @@ use crate::{
     codec::command_from_proto,
     limits::LOG_READ_BYTES,
     model::{
-        command::Addresses,
         ids::{ClusterId, LogIndex, NodeId},
         state::State,
     },
@@ -104,7 +103,7 @@ impl Survivor {
             survey: &survey,
             last_log_id: self.last,
             name: &self.loss.name,
-            addresses: addresses.unwrap_or_else(Addresses::default),
+            addresses: addresses.unwrap_or_default(),
         };
         let mut new = origin.found(&folder, &mut open()?)?;
         fs::remove_file(&spool).map_err(StorageError::io("remove", &spool))?;

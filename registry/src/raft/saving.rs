@@ -34,7 +34,7 @@ pub(crate) async fn snapshot_at(
         asked.map_err(|fatal| LeaderError::Stopped(fatal.to_string()))?;
         let built = async {
             use openraft::async_runtime::watch::WatchReceiver;
-            let before = metrics.borrow_watched().snapshot.clone();
+            let before = metrics.borrow_watched().snapshot;
             while metrics.borrow_watched().snapshot == before {
                 if metrics.changed().await.is_err() {
                     return;
