@@ -30,7 +30,7 @@ pub struct AgentHandle {
 }
 
 impl Agent {
-    /// Starts with the servers: `http://HOST:PORT` of the nodes' device listeners, in the order to try them first.
+    /// Starts with the servers: `http://HOST:PORT` of the nodes' device listeners.
     pub fn builder<S: Into<String>>(servers: impl IntoIterator<Item = S>) -> AgentBuilder {
         AgentBuilder { site: Site::builder(servers), device: Device::new(""), id: None }
     }
@@ -83,6 +83,14 @@ impl AgentBuilder {
     #[must_use]
     pub fn agent_name(mut self, name: impl Into<String>) -> Self {
         self.site = self.site.agent_name(name);
+        self
+    }
+
+    /// Tries the servers in the order in which they were given until one has been good. By default each agent draws an
+    /// order of its own, so that devices with the same list spread over all servers.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        self.site = self.site.in_order();
         self
     }
 

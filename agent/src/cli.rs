@@ -35,7 +35,7 @@ RUST_LOG, if set, takes the place of --log-level.";
 #[derive(Parser)]
 #[command(name = "rollcall-agent", version, after_help = EXIT_CODES)]
 pub struct Options {
-    /// Nodes' device listeners, separated by commas, in the order to try them first.
+    /// Nodes' device listeners, separated by commas. The first to be tried is drawn at random.
     #[arg(long, env = "ROLLCALL_AGENT_SERVER", value_name = "URL", value_delimiter = ',', required = true)]
     server: Vec<String>,
     /// The device's id, unique in its namespace: 1 to 128 bytes.

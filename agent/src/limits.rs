@@ -85,6 +85,15 @@ pub const SENT_FOR: Duration = Duration::from_secs(15);
 /// A sent result larger than this is not kept: a rare loss costs less than the memory.
 pub const SENT_BYTES: usize = 64 * 1024;
 
+/// Idempotent calls that are remembered after they ran; beyond it the oldest is forgotten.
+pub const ONCE_NAMES: usize = 4_096;
+/// Bytes of their results; beyond it the oldest is given up, and the same call again is refused as `REPLY_LOST`.
+pub const ONCE_BYTES: u64 = 16 * 1024 * 1024;
+/// How long an idempotent call is remembered after it ran: a caller's deadline and those of its retries.
+pub const ONCE_FOR: Duration = Duration::from_secs(120);
+/// Calls that wait for one execution beside the first; more are refused as busy.
+pub const ONCE_JOINED: usize = 64;
+
 /// Bytes of standard error that an `exec:` handler's failure shows.
 pub const STDERR_TAIL_BYTES: usize = 4 * 1024 - 256;
 

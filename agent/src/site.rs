@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rand::seq::SliceRandom;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -17,6 +18,14 @@ pub struct SiteBuilder {
     servers: Vec<String>,
     devices: Vec<Device>,
     agent: String,
+    order: Order,
+}
+
+/// The order in which servers are tried until one has been good.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    AsGiven,
+    Shuffled,
 }
 
 /// Devices that share one connection.
@@ -31,12 +40,13 @@ pub struct SiteHandle {
 }
 
 impl Site {
-    /// Starts with the servers: `http://HOST:PORT` of the nodes' device listeners, in the order to try them first.
+    /// Starts with the servers: `http://HOST:PORT` of the nodes' device listeners.
     pub fn builder<S: Into<String>>(servers: impl IntoIterator<Item = S>) -> SiteBuilder {
         SiteBuilder {
             servers: servers.into_iter().map(Into::into).collect(),
             devices: Vec::new(),
             agent: concat!("rollcall-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
+            order: Order::Shuffled,
         }
     }
 }
@@ -53,6 +63,14 @@ impl SiteBuilder {
     #[must_use]
     pub fn agent_name(mut self, name: impl Into<String>) -> Self {
         self.agent = name.into();
+        self
+    }
+
+    /// Tries the servers in the order in which they were given until one has been good. By default each agent draws an
+    /// order of its own, so that devices with the same list spread over all servers.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        self.order = Order::AsGiven;
         self
     }
 
@@ -104,7 +122,12 @@ impl SiteBuilder {
             }
         }
         let parse = |server: &String| url(server).ok_or_else(|| InvalidDevice::Server(server.clone()));
-        self.servers.iter().map(parse).collect()
+        let mut servers = self.servers.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        match self.order {
+            Order::AsGiven => {}
+            Order::Shuffled => servers.shuffle(&mut rand::rng()),
+        }
+        Ok(servers)
     }
 }
 

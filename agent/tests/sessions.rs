@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 fn agent(nodes: &[&Node]) -> AgentBuilder {
     Agent::builder(nodes.iter().map(|node| node.url.clone()))
+        .in_order()
         .device("phone-1")
         .group("sign")
         .action("echo", |call: Call| async move { Ok(Reply::from(call.payload)) })
@@ -86,6 +87,21 @@ async fn a_dead_server_is_left_for_the_next_on_the_list() {
 }
 
 #[tokio::test]
+async fn agents_with_the_same_list_begin_anywhere_on_it() {
+    let (mut n1, mut n2) = (Node::start("n1").await, Node::start("n2").await);
+    let agents: Vec<_> = (0..40)
+        .map(|number| {
+            let servers = [n1.url.clone(), n2.url.clone()];
+            Agent::builder(servers).device(format!("phone-{number}")).group("sign").start()
+        })
+        .collect();
+    // Forty agents that all begin at one of two servers: less than one run in five hundred thousand million.
+    let both = async { (n1.welcome().await, n2.welcome().await) };
+    within("a device on each node", both).await;
+    drop(agents);
+}
+
+#[tokio::test]
 async fn a_call_survives_the_move_to_another_node() {
     let (mut n1, mut n2) = (Node::start("n1").await, Node::start("n2").await);
     let (agent, begun, go) = waiting(&[&n1, &n2]);
@@ -111,6 +127,45 @@ async fn a_call_survives_the_move_to_another_node() {
         (&b"token 2"[..], &b"done"[..], u64::MAX)
     );
     attached_to(&agent, "n2").await;
+}
+
+#[tokio::test]
+async fn an_idempotent_call_that_comes_again_by_another_node_is_not_run_again() {
+    let (mut n1, mut n2) = (Node::start("n1").await, Node::start("n2").await);
+    let (agent, begun, go) = waiting(&[&n1, &n2]);
+    let call = |tag, epoch, payload: &'static str| {
+        let payload = Bytes::from_static(payload.as_bytes());
+        Frame::Call(wire::Call {
+            tag,
+            token: Bytes::from(format!("token-{tag}")),
+            epoch,
+            action: "wait".into(),
+            request_id: "r-1".into(),
+            idempotent: true,
+            payload_bytes: payload.len() as u64,
+            payload,
+            ..wire::Call::default()
+        })
+    };
+    let (first, _) = n1.attach(1).await;
+    first.send(1, call(1, 1, "x")).await;
+    within("the handler's start", begun.notified()).await;
+    drop((first, n1));
+    let (mut second, _) = n2.attach(2).await;
+    second.send(1, call(5, 2, "x")).await;
+    second.send(1, call(6, 2, "other")).await;
+    let refused = within("a refusal", second.next()).await;
+    let attach_request::Frame::Refused(refused) = refused.1 else { panic!("no refusal but {refused:?}") };
+    assert_eq!((refused.tag, refused.reason()), (6, RefusedReason::RequestIdConflict));
+    go.notify_one();
+    let result = second.result().await;
+    assert_eq!((result.tag, &result.payload[..]), (5, &b"done"[..]));
+    // The first call's own result comes too, under tag 0.
+    assert_eq!(&second.result().await.token[..], b"token-1");
+    second.send(1, call(7, 2, "x")).await;
+    let result = second.result().await;
+    assert_eq!((result.tag, &result.token[..], &result.payload[..]), (7, &b"token-7"[..], &b"done"[..]));
+    agent.shutdown().await;
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@ use crate::{
     wait::wait_until,
 };
 
+/// What the nodes log, as `--log-level` takes it: `CLUSTER_TESTS_LOG=info,rollcall_registry=debug cargo test …`.
+const LOG_VARIABLE: &str = "CLUSTER_TESTS_LOG";
+
 /// Real nodes on this machine; killed when dropped, their logs and data kept unless [`Cluster::finish`] was reached.
 #[derive(Debug)]
 pub struct Cluster {
@@ -82,6 +85,9 @@ impl Cluster {
         let mut flags = vec!["--join".to_owned(), self.founders()?];
         if number < self.plan.founders {
             flags.extend(["--bootstrap-expect".to_owned(), self.plan.founders.to_string()]);
+        }
+        if let Ok(level) = std::env::var(LOG_VARIABLE) {
+            flags.extend(["--log-level".to_owned(), level]);
         }
         flags.extend(self.plan.flags.iter().cloned());
         Ok(flags)

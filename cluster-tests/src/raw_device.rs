@@ -105,6 +105,19 @@ impl RawDevice {
         }
     }
 
+    /// Attaches a device on a slot, and gives the frame that refuses it.
+    ///
+    /// # Errors
+    /// It is let in.
+    pub async fn refused(&mut self, slot: u32, profile: &RawProfile) -> anyhow::Result<Down> {
+        self.say(slot, Up::Attach(profile.attach())).await?;
+        match self.hear().await? {
+            Some((_, Down::Attached(attached))) => bail!("it is let in: {attached:?}"),
+            Some((_, frame)) => Ok(frame),
+            None => bail!("the stream ended without a word"),
+        }
+    }
+
     /// Sends a frame.
     ///
     /// # Errors

@@ -74,6 +74,22 @@ async fn a_fourth_node_joins_later() -> anyhow::Result<()> {
     cluster.finish().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_of_one_stays_ready_and_takes_devices() -> anyhow::Result<()> {
+    let cluster = ClusterPlan::of(1).start().await?;
+    let only = cluster.node("n1")?;
+    // Beyond its lease: nobody else renews it.
+    for round in 0..6 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (status, body) = only.get("/readyz").await?;
+        ensure!(status == 200, "after {round} s: {status} {body}");
+    }
+    let device = Lab::new("only", "only").attach(&[only.device_url()]).await?;
+    only.api()?.echo("only", "only").await?;
+    device.shutdown().await;
+    cluster.finish().await
+}
+
 async fn all_are_voters_of_one_cluster(cluster: &Cluster) -> anyhow::Result<()> {
     let (mut clusters, mut ids) = (BTreeSet::new(), BTreeSet::new());
     for node in cluster.running() {

@@ -121,7 +121,9 @@ async fn a_deadline_ends_the_call_and_stops_the_handler() -> anyhow::Result<()> 
         let refused = refusal(node.api()?.call(slow).await)?;
         let took = begun.elapsed();
         ensure!(refused.brief() == (Code::DeadlineExceeded, "DEADLINE", "UNKNOWN"), "{refused:?}");
-        ensure!(refused.metadata.get("stage").is_some_and(|stage| stage == "device"), "{refused:?}");
+        // Elsewhere than at the holder, its word on the stage may come too late on a busy machine.
+        let stages = if node.name == "n1" { &["device"][..] } else { &["device", "forward"] };
+        ensure!(refused.metadata.get("stage").is_some_and(|stage| stages.contains(&&**stage)), "{refused:?}");
         ensure!(took >= Duration::from_millis(300) && took < AT_ONCE, "it took {took:?}");
     }
     device.runs(0).await?;

@@ -21,6 +21,8 @@ pub const METADATA_ENTRIES: usize = 64;
 pub const METADATA_BYTES: usize = 8 * 1024;
 /// The most labels of a request, as many as a device may carry.
 pub const LABELS: usize = 32;
+/// The most groups that an administrator assigns to a device, as many as a device may name.
+pub const GROUPS: usize = 16;
 /// The longest key or value of a label.
 pub const LABEL_BYTES: usize = 256;
 /// The longest page token: a name, encoded.

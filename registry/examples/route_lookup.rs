@@ -20,7 +20,7 @@ use rollcall_registry::{
         },
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Incarnation, InstanceId, LogIndex,
-            NodeId, Registration, StorageId,
+            NodeId, Registration, StorageId, UnixMillis,
         },
         profile::Profile,
         state::State,
@@ -90,6 +90,7 @@ impl Log {
                 registration: Registration(1),
                 addresses: Addresses::default(),
                 version: "bench".into(),
+                at: UnixMillis(0),
             }));
         }
         log
@@ -131,6 +132,7 @@ impl Log {
             incarnation: Incarnation(node + 2),
             number: BatchNumber(number),
             changes: ids.enumerate().map(change).collect(),
+            at: UnixMillis(0),
         })
     }
 }

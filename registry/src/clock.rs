@@ -1,8 +1,19 @@
-//! The clock of leases: monotonic, and running on while the machine sleeps.
+//! The clock of leases: monotonic, and running on while the machine sleeps; and the wall clock.
 
-use std::{ops::Add, time::Duration};
+use std::{
+    ops::Add,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::model::ids::UnixMillis;
+
+/// The wall clock, for the times that an entry carries. Nothing is decided by it but what expires.
+pub fn unix_now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
 
 /// A point on the clock that counts from the machine's start and includes the time it slept (`CLOCK_BOOTTIME`).
 ///

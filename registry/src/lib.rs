@@ -2,6 +2,7 @@
 //!
 //! Device streams and calls do not live here. `openraft` appears only in [`raft`], `sled` only in [`storage`].
 
+mod administration;
 pub mod backup;
 pub mod batcher;
 pub mod clock;
@@ -20,6 +21,7 @@ pub mod routes;
 mod start_error;
 pub mod storage;
 
+pub use administration::{AdministerError, Administration};
 pub use fatal::FatalReason;
 pub use handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar};
 pub use observers::{Cursor, Watch, WatchError, WatchItem};

@@ -34,6 +34,20 @@ pub const WATCH_HISTORY: usize = 65_536;
 /// Events that one watcher copies out of the history at a time.
 pub const WATCH_AHEAD: usize = 256;
 
+/// How long a record that its device made by itself stays without a session, unless the policy says otherwise: a device
+/// that is off over night keeps its record, and one that changes its id every hour leaves 24 behind.
+pub const RECORD_TTL: Duration = Duration::from_secs(24 * 3_600);
+/// The shortest that it may be set to. Nodes' clocks differ by more than less.
+pub const RECORD_TTL_LEAST: Duration = Duration::from_secs(1);
+/// The longest.
+pub const RECORD_TTL_MOST: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// Rows that one entry of a leader's chores removes or sweeps: a fraction of a millisecond of apply, and with names of 128
+/// bytes still an eighth of the largest entry.
+pub const CHORE_ROWS: usize = 500;
+/// Entries that a leader's chores write one after the other before they look at the clock again.
+pub const CHORE_ENTRIES: usize = 20;
+/// How often a leader looks through all rows for something to remove or sweep, at most.
+pub const CHORE_SCAN: Duration = Duration::from_secs(30);
 /// The largest value in sled: larger ones go to blob files that are never fsynced (measured: 8 KB none, 20 KB some).
 pub const LOG_VALUE_BYTES: usize = 6 * 1024;
 /// The most entries in one log chunk.

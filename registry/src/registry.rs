@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    clock::Moment,
+    clock::{Moment, unix_now},
     fatal::{FatalReason, FatalSender},
     handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar},
     leases::holder::HeldLease,
@@ -224,7 +224,8 @@ impl Registry {
         seated.presence.abort();
         let incarnation = self.inner.lease.incarnation();
         if incarnation != Incarnation(0) {
-            let down = NodeDown { node: seated.seat().node, incarnation, reason: NodeDownReason::Stopped };
+            let (node, reason) = (seated.seat().node, NodeDownReason::Stopped);
+            let down = NodeDown { node, incarnation, reason, at: unix_now() };
             if !seated.leader.propose_soon(&Arc::new(Command::NodeDown(down))).await {
                 tracing::warn!("the cluster was not told that this node stops; its lease will lapse");
             }

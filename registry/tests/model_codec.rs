@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use compact_str::CompactString;
 use proptest::{
@@ -16,13 +16,15 @@ use rollcall_registry::{
     limits::SNAPSHOT_RECORD_BYTES,
     model::{
         command::{
-            Addresses, AdmitNode, Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown,
-            NodeDownReason, NodeUp, OpenSession, SessionChange,
+            Addresses, AdmitNode, Batch, ChangeKind, Command, DeleteDevice, Expect, FoundCluster,
+            FoundingMember, NodeDown, NodeDownReason, NodeUp, OpenSession, PutDevice, RemoveExpired,
+            SessionChange, SetPolicy, Sweep,
         },
         ids::{
-            AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId,
-            LogIndex, NodeId, Registration, StorageId,
+            AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Etag, Incarnation,
+            InstanceId, LogIndex, NodeId, Registration, StorageId, UnixMillis,
         },
+        policy::RegistrationMode,
         profile::Profile,
         snapshot::RestoreError,
         state::State,
@@ -93,8 +95,8 @@ fn founding() -> impl Strategy<Value = Command> {
 }
 
 fn node_up() -> impl Strategy<Value = Command> {
-    (any::<u64>(), any::<u128>(), any::<u64>(), any::<u64>(), addresses(), text()).prop_map(
-        |(node, storage, boot, registration, addresses, version)| {
+    (any::<u64>(), any::<u128>(), any::<u64>(), any::<u64>(), addresses(), text(), any::<u64>()).prop_map(
+        |(node, storage, boot, registration, addresses, version, at)| {
             Command::NodeUp(NodeUp {
                 node: NodeId(node),
                 storage: StorageId(storage),
@@ -102,9 +104,50 @@ fn node_up() -> impl Strategy<Value = Command> {
                 registration: Registration(registration),
                 addresses,
                 version,
+                at: UnixMillis(at),
             })
         },
     )
+}
+
+fn key() -> impl Strategy<Value = DeviceKey> {
+    (text(), text()).prop_map(|(namespace, device)| DeviceKey { namespace, device })
+}
+
+fn record_command() -> impl Strategy<Value = Command> {
+    let expect = prop_oneof![
+        Just(Expect::NoRecord),
+        Just(Expect::AnyRecord),
+        any::<u64>().prop_map(|etag| Expect::Etag(Etag(etag)))
+    ];
+    let assigned =
+        (prop::option::of(profile()), prop::option::of(profile()), prop::option::of(any::<bool>()));
+    let mode = prop_oneof![Just(RegistrationMode::Open), Just(RegistrationMode::Known)];
+    prop_oneof![
+        (key(), expect, any::<u64>(), assigned).prop_map(
+            |(device, expect, etag, (groups, labels, enabled))| {
+                Command::PutDevice(PutDevice {
+                    device,
+                    expect,
+                    new_etag: Etag(etag),
+                    groups: groups.map(|profile| profile.groups),
+                    labels: labels.map(|profile| profile.labels),
+                    enabled,
+                })
+            }
+        ),
+        (key(), prop::option::of(any::<u64>())).prop_map(|(device, etag)| {
+            Command::DeleteDevice(DeleteDevice { device, etag: etag.map(Etag) })
+        }),
+        (prop::option::of(mode), prop::option::of(1..u64::MAX)).prop_map(|(registration, ttl)| {
+            Command::SetPolicy(SetPolicy { registration, record_ttl: ttl.map(Duration::from_millis) })
+        }),
+        (any::<u64>(), any::<u64>(), vec(key(), 0..4)).prop_map(|(cutoff, at, devices)| {
+            let (cutoff, at) = (UnixMillis(cutoff), UnixMillis(at));
+            Command::RemoveExpired(RemoveExpired { cutoff, at, devices })
+        }),
+        vec((key(), any::<u64>().prop_map(Epoch)), 0..4).prop_map(|rows| Command::Sweep(Sweep { rows })),
+    ]
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -115,18 +158,20 @@ fn command() -> impl Strategy<Value = Command> {
             Command::AdmitNode(AdmitNode { name, storage: StorageId(storage), addresses })
         }),
         node_up(),
-        (any::<u64>(), any::<u64>(), reason).prop_map(|(node, incarnation, reason)| {
-            let (node, incarnation) = (NodeId(node), Incarnation(incarnation));
-            Command::NodeDown(NodeDown { node, incarnation, reason })
+        (any::<u64>(), any::<u64>(), reason, any::<u64>()).prop_map(|(node, incarnation, reason, at)| {
+            let (node, incarnation, at) = (NodeId(node), Incarnation(incarnation), UnixMillis(at));
+            Command::NodeDown(NodeDown { node, incarnation, reason, at })
         }),
-        (any::<u64>(), any::<u64>(), any::<u64>(), vec(change(), 0..8)).prop_map(
-            |(node, incarnation, number, changes)| Command::Batch(Batch {
+        (any::<u64>(), any::<u64>(), any::<u64>(), vec(change(), 0..8), any::<u64>()).prop_map(
+            |(node, incarnation, number, changes, at)| Command::Batch(Batch {
                 node: NodeId(node),
                 incarnation: Incarnation(incarnation),
                 number: BatchNumber(number),
                 changes,
+                at: UnixMillis(at),
             })
         ),
+        record_command(),
     ]
 }
 
@@ -166,6 +211,7 @@ fn lively() -> Vec<Command> {
         registration: Registration(1),
         addresses: Addresses::default(),
         version: "1".into(),
+        at: UnixMillis(1),
     };
     vec![
         Command::FoundCluster(FoundCluster {
@@ -180,6 +226,15 @@ fn lively() -> Vec<Command> {
             incarnation: Incarnation(2),
             number: BatchNumber(1),
             changes: vec![open("a"), open("b"), open("a")],
+            at: UnixMillis(2),
+        }),
+        Command::PutDevice(PutDevice {
+            device: DeviceKey::new("", "b"),
+            expect: Expect::AnyRecord,
+            new_etag: Etag(3),
+            groups: Some(vec!["all".into()]),
+            labels: Some(vec![("site".into(), "hz2".into())]),
+            enabled: Some(false),
         }),
     ]
 }

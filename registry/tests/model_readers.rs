@@ -19,7 +19,7 @@ use rollcall_registry::{
         },
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId,
-            LogIndex, NodeId, Registration, StorageId,
+            LogIndex, NodeId, Registration, StorageId, UnixMillis,
         },
         profile::Profile,
         state::State,
@@ -38,7 +38,7 @@ fn readers_see_whole_rows_and_never_an_index_ahead_of_them() {
     let found =
         FoundCluster { cluster_id: ClusterId(1), members: vec![member], token_key: [0; 32], epoch_base: 0 };
     let (boot, registration) = (BootCounter(1), Registration(1));
-    let up = NodeUp { node, storage, boot, registration, addresses, version: "1".into() };
+    let up = NodeUp { node, storage, boot, registration, addresses, version: "1".into(), at: UnixMillis(1) };
     state.apply(LogIndex(1), &Command::FoundCluster(found));
     state.apply(LogIndex(2), &Command::NodeUp(up));
     state.apply(LogIndex(3), &open(3));
@@ -78,6 +78,7 @@ fn open(index: u64) -> Command {
         incarnation: Incarnation(2),
         number: BatchNumber(index - 2),
         changes: vec![SessionChange { device: DeviceKey::new("", "d"), kind: ChangeKind::Open(open) }],
+        at: UnixMillis(1),
     })
 }
 

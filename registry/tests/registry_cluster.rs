@@ -129,9 +129,7 @@ async fn start_all(places: &[Place]) -> Vec<Node> {
 }
 
 async fn stop_all(nodes: Vec<Node>) {
-    for node in nodes {
-        node.stop().await;
-    }
+    futures::future::join_all(nodes.into_iter().map(Node::stop)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,7 +15,7 @@ use rollcall_registry::{
     limits,
     model::{
         command::{Command, NodeDown, NodeDownReason},
-        ids::{Incarnation, NodeId},
+        ids::{Incarnation, NodeId, UnixMillis},
     },
     raft::{
         log_storage::RaftLog,
@@ -29,8 +29,8 @@ fn log_id(index: u64) -> LogId {
 }
 
 fn small(index: u64) -> Entry {
-    let down =
-        NodeDown { node: NodeId(2), incarnation: Incarnation(index), reason: NodeDownReason::LeaseLapsed };
+    let (node, incarnation, at) = (NodeId(2), Incarnation(index), UnixMillis(index));
+    let down = NodeDown { node, incarnation, reason: NodeDownReason::LeaseLapsed, at };
     Entry { log_id: log_id(index), payload: EntryPayload::Normal(Arc::new(Command::NodeDown(down))) }
 }
 

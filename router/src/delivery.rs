@@ -31,7 +31,7 @@ pub(crate) struct Delivery {
 }
 
 /// A device's answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct DeviceReply {
     /// As the handler returned it.
     pub(crate) payload: Payload,
@@ -50,7 +50,7 @@ pub(crate) struct DeviceReply {
 /// How a delivery ends.
 pub(crate) type Answer = Result<DeviceReply, Failure>;
 
-/// Takes the answers of calls that came over a link.
+/// Takes the answers of calls that nobody waits for with a channel of their own.
 pub(crate) trait AnswerSink: Send + Sync {
     /// Called once per call; must not block.
     fn answer(&self, call_id: u64, answer: Answer);
@@ -60,8 +60,8 @@ pub(crate) trait AnswerSink: Send + Sync {
 pub(crate) enum ReplyTo {
     /// A caller of this node.
     Caller(oneshot::Sender<Answer>),
-    /// A call of another node.
-    Link(Arc<dyn AnswerSink>, u64),
+    /// A call of another node, or all who wait for one execution of an idempotent call.
+    Sink(Arc<dyn AnswerSink>, u64),
 }
 
 impl ReplyTo {
@@ -69,7 +69,7 @@ impl ReplyTo {
     pub(crate) fn send(self, answer: Answer) {
         match self {
             Self::Caller(sender) => drop(sender.send(answer)),
-            Self::Link(sink, call_id) => sink.answer(call_id, answer),
+            Self::Sink(sink, call_id) => sink.answer(call_id, answer),
         }
     }
 }

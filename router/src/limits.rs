@@ -83,6 +83,23 @@ pub const PEER_REVIEW: Duration = Duration::from_secs(1);
 /// HTTP/2 windows of a link: a stream must hold several chunks of several calls.
 pub const LINK_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
+/// How often the gateway tries an idempotent call again by itself.
+pub const RETRIES: u32 = 3;
+/// Retries that a node may make at once; each idempotent call pays in a fifth of one.
+pub const RETRY_BUDGET: u32 = 1_000;
+/// How long an idempotent call whose execution is unknown waits for its device to come back.
+pub const RETRY_PATIENCE: Duration = Duration::from_secs(10);
+/// How often at least such a call looks for its device.
+pub const RETRY_RECHECK: Duration = Duration::from_millis(100);
+/// Bytes of replies of idempotent calls that a holder keeps; beyond it the oldest is given up (`REPLY_LOST`).
+pub const KEPT_REPLIES_BYTES: u64 = 64 * 1024 * 1024;
+/// Idempotent calls that a holder remembers after their execution; beyond it the oldest is forgotten.
+pub const KEPT_NAMES: usize = 65_536;
+/// How long a holder remembers an idempotent call after its execution: a caller's deadline and those of its retries.
+pub const KEPT_FOR: Duration = Duration::from_secs(120);
+/// Calls that wait for one execution of an idempotent call; more are `OVERLOADED`.
+pub const JOINED_CALLS: usize = 64;
+
 /// How long a holder waits for its own replica to reach the index by which a call was routed.
 pub const ROUTE_PATIENCE: Duration = Duration::from_millis(100);
 /// How long past the deadline the caller's node waits for the holder's word on where the time ran out.

@@ -14,6 +14,7 @@ const SESSIONS_OPENED: &str = "rollcall_device_sessions_opened_total";
 const SESSIONS_CLOSED: &str = "rollcall_device_sessions_closed_total";
 const ATTACHES_REFUSED: &str = "rollcall_device_attaches_refused_total";
 const LATE: &str = "rollcall_late_replies_total";
+const RETRIES: &str = "rollcall_retries_total";
 const LINK_UP: &str = "rollcall_link_up";
 const LINK_BREAKS: &str = "rollcall_link_breaks_total";
 
@@ -49,6 +50,8 @@ pub(crate) struct Metrics {
     pub(crate) opened: Counter,
     /// Results and parts of results that nobody waited for any more.
     pub(crate) late: Counter,
+    /// Idempotent calls tried again.
+    pub(crate) retries: Counter,
 }
 
 impl Metrics {
@@ -64,6 +67,7 @@ impl Metrics {
             sessions: gauge!(SESSIONS),
             opened: counter!(SESSIONS_OPENED),
             late: counter!(LATE),
+            retries: counter!(RETRIES),
         }
     }
 
@@ -117,6 +121,11 @@ fn describe() {
     describe_counter!(SESSIONS_CLOSED, Unit::Count, "Device sessions ended on this node, by reason");
     describe_counter!(ATTACHES_REFUSED, Unit::Count, "Attaches refused by this node, by reason");
     describe_counter!(LATE, Unit::Count, "Frames for calls that nobody waited for any more, dropped");
+    describe_counter!(
+        RETRIES,
+        Unit::Count,
+        "Further attempts of idempotent calls after one of which nobody knows whether it ran"
+    );
     describe_gauge!(LINK_UP, Unit::Count, "Links to each peer that take calls");
     describe_counter!(LINK_BREAKS, Unit::Count, "Links to each peer that broke");
 }

@@ -23,6 +23,11 @@ impl Payload {
         self.len == 0
     }
 
+    /// Its parts, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.first).chain(&self.rest).map(|part| &part[..])
+    }
+
     /// Appends a part.
     pub(crate) fn push(&mut self, part: Bytes) {
         self.len += part.len() as u64;

@@ -286,3 +286,64 @@ async fn calls_from_all_sides_end_exactly_once() {
         assert_eq!(cluster.router(id).calls_in_flight(), 0);
     }
 }
+
+fn keyed(key: &str) -> Call {
+    Call { affinity_key: Some(key.to_owned()), ..call() }
+}
+
+#[tokio::test]
+async fn a_key_leads_to_the_same_device_from_every_node() {
+    let cluster = Cluster::start(3).await;
+    for id in 1..=3 {
+        for device in 0..3 {
+            drop(Agent::attached(cluster.router(id), &format!("d{id}-{device}"), 4).await.echo());
+        }
+    }
+    let mut chosen = std::collections::BTreeSet::new();
+    for key in 0..30 {
+        let key = format!("cart-{key}");
+        let home = reply(invoke(cluster.router(1), keyed(&key))).await.device_id;
+        for from in 1..=3 {
+            let again = reply(invoke(cluster.router(from), keyed(&key))).await;
+            assert_eq!((&again.device_id, again.attempts), (&home, 1), "{key} from {from}");
+        }
+        chosen.insert(home);
+    }
+    assert!(chosen.len() > 4, "{chosen:?}");
+}
+
+#[tokio::test]
+async fn while_a_keys_device_has_no_room_the_next_one_answers() {
+    let cluster = Cluster::start(2).await;
+    let mut one = Agent::attached(cluster.router(2), "d1", 1).await;
+    let mut two = Agent::attached(cluster.router(2), "d2", 1).await;
+    let first = invoke(cluster.router(1), keyed("k"));
+    let (busy, free) = tokio::select! {
+        received = one.next_call() => ((&mut one, received), &mut two),
+        received = two.next_call() => ((&mut two, received), &mut one),
+    };
+    let second = invoke(cluster.router(1), keyed("k"));
+    let received = free.next_call().await;
+    let third = invoke(cluster.router(1), keyed("k"));
+    wait_until("the third call waits", || cluster.router(1).calls_in_flight() == 3).await;
+    free.answer(1, &received, Bytes::new()).await;
+    assert_eq!(reply(second).await.attempts, 2);
+    let (home, received) = busy;
+    home.answer(1, &received, Bytes::new()).await;
+    let home_name = reply(first).await.device_id;
+    let received = tokio::select! {
+        received = home.next_call() => received,
+        _ = free.next_call() => panic!("it waits where its key belongs"),
+    };
+    home.answer(1, &received, Bytes::new()).await;
+    assert_eq!(reply(third).await.device_id, home_name);
+}
+
+#[tokio::test]
+async fn a_key_says_too_that_nobody_is_there() {
+    let cluster = Cluster::start(1).await;
+    assert_eq!(failure(invoke(cluster.router(1), keyed("k"))).await.reason, Reason::NoDevice);
+    let _agent = Agent::attached(cluster.router(1), "d", 1).await;
+    let sing = Call { action: "sing".into(), ..keyed("k") };
+    assert_eq!(failure(invoke(cluster.router(1), sing)).await.reason, Reason::ActionUnknown);
+}

@@ -1,15 +1,19 @@
 //! The table of calls: admits or refuses them, follows each to its end, keeps results for a reconnect.
 
+mod repeated;
+
 use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use rollcall_proto::device::{self as wire, RefusedReason, attach_request::Frame};
 
+use self::repeated::{Asked, name_of, untagged};
 use super::{
     assembly::{Assembly, Mismatch},
     effect::Effect,
     input::{CallId, LinkId, Outcome},
     kept::Kept,
+    once::{Known, Name, Once},
 };
 
 /// Where a call came from and its answer goes to.
@@ -45,10 +49,11 @@ enum Stage {
 #[derive(Debug)]
 struct Entry {
     device: usize,
-    /// None once the connection is gone.
-    route: Option<Route>,
-    token: Bytes,
-    epoch: u64,
+    asked: Asked,
+    /// The same idempotent call by other ways.
+    joined: Vec<Asked>,
+    /// Of an idempotent call that runs.
+    name: Option<Name>,
     deadline: Option<Duration>,
     stage: Stage,
 }
@@ -60,6 +65,7 @@ pub(crate) struct Calls {
     tags: HashMap<Route, CallId>,
     busy: HashMap<usize, u32>,
     pub(crate) kept: Kept,
+    once: Once,
     last: u64,
 }
 
@@ -71,7 +77,8 @@ impl Calls {
 
     /// Whether a connection still owes answers.
     pub(crate) fn owed_on(&self, link: LinkId) -> bool {
-        self.table.values().any(|entry| entry.route.is_some_and(|route| route.link == link))
+        let on_it = |asked: &Asked| asked.route.is_some_and(|route| route.link == link);
+        self.table.values().any(|entry| on_it(&entry.asked) || entry.joined.iter().any(on_it))
     }
 
     /// A call came.
@@ -86,36 +93,39 @@ impl Calls {
         if self.tags.contains_key(&route) {
             return;
         }
-        if let Err((reason, message)) = self.admit(&call, by) {
+        let whole = call.payload_bytes <= call.payload.len() as u64;
+        let name = name_of(by.device, &call);
+        if let Err((reason, message)) = Self::admit(&call, by) {
             return out.push(refused(route, reason, message));
+        }
+        // The same again takes no place: it must not wait for one that it holds itself.
+        if whole && name.as_ref().is_some_and(|name| self.is_answered(name, route, &call, now, out)) {
+            return;
+        }
+        let busy = self.busy.get(&by.device).copied().unwrap_or(0);
+        if busy >= by.profile.capacity.max(1) {
+            return out.push(refused(route, RefusedReason::Busy, format!("{busy} calls run already")));
         }
         let deadline = call.remaining.map(|remaining| now + duration(remaining));
         self.last += 1;
         let id = CallId(self.last);
-        let call = Box::new(call);
-        let entry = |stage, call: &wire::Call| Entry {
-            device: by.device,
-            route: Some(route),
-            token: call.token.clone(),
-            epoch: call.epoch,
-            deadline,
-            stage,
-        };
-        let entry = if call.payload_bytes > call.payload.len() as u64 {
-            let assembly = Assembly::new(&call.payload, call.payload_bytes);
-            entry(Stage::Receiving(call.clone(), assembly), &call)
+        let asked = Asked::new(route, &call);
+        let stage = if whole {
+            Stage::Running
         } else {
-            let entry = entry(Stage::Running, &call);
-            out.push(Effect::Start(id, by.device, call, deadline));
-            entry
+            let assembly = Assembly::new(&call.payload, call.payload_bytes);
+            Stage::Receiving(Box::new(call.clone()), assembly)
         };
+        let entry = Entry { device: by.device, asked, joined: Vec::new(), name: None, deadline, stage };
         self.table.insert(id, entry);
         self.tags.insert(route, id);
         *self.busy.entry(by.device).or_default() += 1;
+        if whole {
+            self.start(id, Box::new(call), out);
+        }
     }
 
-    fn admit(&self, call: &wire::Call, by: &Admission<'_>) -> Result<(), (RefusedReason, String)> {
-        let busy = self.busy.get(&by.device).copied().unwrap_or(0);
+    fn admit(call: &wire::Call, by: &Admission<'_>) -> Result<(), (RefusedReason, String)> {
         let refuse = |reason, message: String| Err((reason, message));
         if let Some(why) = by.stopping {
             return refuse(RefusedReason::Stopping, why.to_owned());
@@ -133,9 +143,6 @@ impl Calls {
         let bytes = call.payload_bytes.max(call.payload.len() as u64);
         if bytes > by.max_payload {
             return refuse(RefusedReason::TooLarge, format!("{bytes} bytes; at most {}", by.max_payload));
-        }
-        if busy >= by.profile.capacity.max(1) {
-            return refuse(RefusedReason::Busy, format!("{busy} calls run already"));
         }
         Ok(())
     }
@@ -160,13 +167,23 @@ impl Calls {
         }
         let mut call = std::mem::take(call);
         call.payload = payload;
-        out.push(Effect::Start(id, entry.device, call, entry.deadline));
-        entry.stage = Stage::Running;
+        let name = name_of(entry.device, &call);
+        let route = entry.asked.route.unwrap_or(route);
+        if let Some(name) = name {
+            // The tag must be free for the call that it joins.
+            let known = self.once.look(&name, &call) != Known::New;
+            if known {
+                self.remove(id);
+                self.is_answered(&name, route, &call, now, out);
+                return Ok(());
+            }
+        }
+        self.start(id, call, out);
         Ok(())
     }
 
     /// The caller does not want the answer any more.
-    pub(crate) fn cancel(&mut self, route: Route, out: &mut Vec<Effect>) {
+    pub(crate) fn cancel(&mut self, route: Route, now: Duration, out: &mut Vec<Effect>) {
         let Some(&id) = self.tags.get(&route) else { return };
         let Some(entry) = self.table.get_mut(&id) else { return };
         match entry.stage {
@@ -174,8 +191,19 @@ impl Calls {
                 self.remove(id);
                 out.push(cancelled(route, Started::No));
             }
+            // Others still want the answer.
+            Stage::Running if !entry.joined.is_empty() => {
+                self.tags.remove(&route);
+                if let Some(at) = entry.joined.iter().position(|asked| asked.route == Some(route)) {
+                    entry.joined.swap_remove(at);
+                } else if let Some(other) = entry.joined.pop() {
+                    entry.asked = other;
+                }
+                out.push(cancelled(route, Started::Yes));
+            }
             Stage::Running => {
                 entry.stage = Stage::Stopping;
+                self.forget(id, now);
                 out.push(Effect::Abort(id));
             }
             // The result has won the race, or the stop is under way.
@@ -194,24 +222,33 @@ impl Calls {
         out: &mut Vec<Effect>,
     ) {
         let Some(entry) = self.table.get_mut(&id) else { return };
-        let (device, route) = (entry.device, entry.route);
-        let result = outcome.into_result(max_payload).map(|result| {
-            let (token, epoch) = (entry.token.clone(), entry.epoch);
-            Box::new(wire::Result { tag: route.map_or(0, |route| route.tag), token, epoch, ..result })
-        });
-        match (result, route) {
+        let (device, joined) = (entry.device, std::mem::take(&mut entry.joined));
+        let result = outcome.into_result(max_payload);
+        if let Some(name) = entry.name.take() {
+            self.once.ended(&name, result.as_ref(), now);
+        }
+        for route in joined.iter().filter_map(|asked| asked.route) {
+            self.tags.remove(&route);
+        }
+        let home = home(device);
+        for asked in &joined {
+            match &result {
+                Some(result) => self.deliver(device, asked, asked.answer(result.clone()), home, now, out),
+                None => out.extend(asked.route.map(|route| cancelled(route, Started::Yes))),
+            }
+        }
+        let Some(entry) = self.table.get_mut(&id) else { return };
+        match (result, entry.asked.route) {
             (Some(result), Some(route)) => {
+                let result = entry.asked.answer(result);
                 entry.stage = Stage::Replying(result.clone());
                 out.push(Effect::Reply(route.link, route.slot, Some(id), result));
             }
             (Some(result), None) => {
+                let result = entry.asked.answer(result);
+                let gone = Asked { route: None, token: Bytes::new(), epoch: 0 };
                 self.remove(id);
-                if let Some((link, slot)) = home(device) {
-                    out.push(Effect::Reply(link, slot, None, result.clone()));
-                    self.kept.sent(device, result, now);
-                } else {
-                    self.kept.unsent(device, result, now);
-                }
+                self.deliver(device, &gone, result, home, now, out);
             }
             (None, Some(route)) => {
                 self.remove(id);
@@ -225,8 +262,7 @@ impl Calls {
     pub(crate) fn written(&mut self, id: CallId, now: Duration) {
         let Some(entry) = self.table.get_mut(&id) else { return };
         if let Stage::Replying(result) = &mut entry.stage {
-            let mut result = std::mem::take(result);
-            result.tag = 0;
+            let result = untagged(std::mem::take(result));
             self.kept.sent(entry.device, result, now);
             self.remove(id);
         }
@@ -241,13 +277,14 @@ impl Calls {
             match &mut entry.stage {
                 Stage::Receiving(..) => self.remove(id),
                 Stage::Running | Stage::Stopping => {
-                    if let Some(route) = entry.route.take() {
-                        self.tags.remove(&route);
+                    for asked in std::iter::once(&mut entry.asked).chain(&mut entry.joined) {
+                        if let Some(route) = asked.route.take_if(|route| gone(route)) {
+                            self.tags.remove(&route);
+                        }
                     }
                 }
                 Stage::Replying(result) => {
-                    let mut result = std::mem::take(result);
-                    result.tag = 0;
+                    let result = untagged(std::mem::take(result));
                     self.kept.unsent(entry.device, result, now);
                     self.remove(id);
                 }
@@ -258,11 +295,13 @@ impl Calls {
     /// The tokens of a device's calls whose handlers run, or whose results are on their way on another connection.
     pub(crate) fn running(&self, device: usize) -> Vec<Bytes> {
         let mine = |entry: &&Entry| {
-            entry.device == device
-                && !entry.token.is_empty()
-                && matches!(entry.stage, Stage::Running | Stage::Replying(_))
+            entry.device == device && matches!(entry.stage, Stage::Running | Stage::Replying(_))
         };
-        self.table.values().filter(mine).map(|entry| entry.token.clone()).collect()
+        let asked = |entry: &'_ Entry| -> Vec<Bytes> {
+            let all = std::iter::once(&entry.asked).chain(&entry.joined);
+            all.map(|asked| asked.token.clone()).filter(|token| !token.is_empty()).collect()
+        };
+        self.table.values().filter(mine).flat_map(asked).collect()
     }
 
     /// Stops all handlers.
@@ -275,9 +314,15 @@ impl Calls {
         }
     }
 
+    /// Forgets what is too old.
+    pub(crate) fn expire(&mut self, now: Duration) {
+        self.kept.expire(now);
+        self.once.expire(now);
+    }
+
     fn remove(&mut self, id: CallId) {
         let Some(entry) = self.table.remove(&id) else { return };
-        if let Some(route) = entry.route {
+        if let Some(route) = entry.asked.route {
             self.tags.remove(&route);
         }
         if let Some(busy) = self.busy.get_mut(&entry.device) {

@@ -59,7 +59,7 @@ impl Core {
                 return false;
             }
             (Frame::Cancel(cancel), Some(_)) => {
-                self.calls.cancel(Route { link: id, slot, tag: cancel.tag }, out);
+                self.calls.cancel(Route { link: id, slot, tag: cancel.tag }, at.now, out);
                 return false;
             }
             (Frame::Ping(ping), _) => {

@@ -1,5 +1,6 @@
 //! Golden scripts of the core: `golden/*.txt`, inputs, `---`, effects. `UPDATE_GOLDEN=1` writes the effects anew.
 //!
+//! `same` is an idempotent call: its link, slot, tag, epoch, request id and payload.
 //! A line is `SECONDS COMMAND ARGUMENTS`; the random number is 0.5 throughout. `devices N CAPACITY` may come first.
 
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
@@ -104,6 +105,22 @@ fn input(line: &str) -> Input {
         "chunk" => {
             let (tag, bytes) = (number(word()), number(word()) as usize);
             Frame::Chunk(wire::Chunk { tag, data: vec![0; bytes].into(), last: word() == Some("last") })
+        }
+        "same" => {
+            let (tag, epoch) = (number(word()), number(word()));
+            let (request_id, payload) = (word().expect("a request id").into(), word().expect("a payload"));
+            Frame::Call(wire::Call {
+                tag,
+                token: Bytes::from(format!("t{tag}")),
+                epoch,
+                action: "work".into(),
+                remaining: wait(Some("30")),
+                request_id,
+                idempotent: true,
+                payload: Bytes::from(payload.to_owned()).slice(..payload.len().min(10)),
+                payload_bytes: payload.len() as u64,
+                ..wire::Call::default()
+            })
         }
         "call" => {
             let (tag, epoch) = (number(word()), number(word()));

@@ -15,6 +15,7 @@ mod input;
 mod kept;
 mod link;
 mod links;
+mod once;
 #[cfg(test)]
 mod properties;
 mod servers;
@@ -100,7 +101,7 @@ impl Core {
     /// Takes one input and adds what is to be done.
     pub(crate) fn handle(&mut self, input: Input, at: Moment, out: &mut Vec<Effect>) {
         match input {
-            Input::Tick => self.calls.kept.expire(at.now),
+            Input::Tick => self.calls.expire(at.now),
             Input::Connected(link) => self.connected(link, at.now),
             Input::Lost(link, fault) => self.lost(link, &fault, at, out),
             Input::Frame(link, slot, frame) => {

@@ -115,6 +115,8 @@ impl World {
                     tag,
                     epoch: self.epoch,
                     action: "work".into(),
+                    idempotent: tag >= 4,
+                    request_id: "r".into(),
                     token: vec![tag as u8].into(),
                     payload: vec![0; payload_bytes.min(10) as usize].into(),
                     payload_bytes,

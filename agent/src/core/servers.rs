@@ -17,7 +17,7 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Starts with the configured list, which the first round takes in its order.
+    /// Starts with a list that the first round takes in its order: who spreads devices has shuffled it.
     pub(crate) fn new(own: Vec<String>) -> Self {
         Self { own, learned: Vec::new(), last_good: None, avoided: None, round: VecDeque::new(), rounds: 0 }
     }

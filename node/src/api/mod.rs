@@ -2,6 +2,7 @@
 //!
 //! No decision about a call is made here.
 
+mod administration;
 mod arrival;
 mod cluster_service;
 mod device_service;

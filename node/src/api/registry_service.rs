@@ -4,9 +4,12 @@ use std::{collections::BTreeMap, pin::Pin};
 
 use futures::Stream;
 use rollcall_proto::api::{
+    CreateDeviceRequest, CreateDeviceResponse, DeleteDeviceRequest, DeleteDeviceResponse,
     DisconnectDeviceRequest, DisconnectDeviceResponse, ExplainRouteRequest, ExplainRouteResponse,
-    GetDeviceRequest, GetDeviceResponse, Group, ListDevicesRequest, ListDevicesResponse, ListGroupsRequest,
-    ListGroupsResponse, WatchDevicesRequest, WatchDevicesResponse, registry_service_server::RegistryService,
+    GetDeviceRequest, GetDeviceResponse, GetRegistryPolicyRequest, GetRegistryPolicyResponse, Group,
+    ListDevicesRequest, ListDevicesResponse, ListGroupsRequest, ListGroupsResponse, UpdateDeviceRequest,
+    UpdateDeviceResponse, UpdateRegistryPolicyRequest, UpdateRegistryPolicyResponse, WatchDevicesRequest,
+    WatchDevicesResponse, registry_service_server::RegistryService,
 };
 use rollcall_registry::{model::ids::DeviceKey, routes::view::DeviceFilter};
 use rollcall_router::{LinkView, Router};
@@ -14,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
+    administration,
     page::Page,
     read::{cluster_id, fresh},
     route_explanation,
@@ -179,10 +183,59 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         let explained = route_explanation::explain(&self.cluster, &key, |node| self.link(node));
         Ok(Response::new(explained))
     }
+
+    async fn create_device(
+        &self,
+        request: Request<CreateDeviceRequest>,
+    ) -> Result<Response<CreateDeviceResponse>, Status> {
+        let (device, index) = administration::create(&self.cluster, request.into_inner()).await?;
+        let cluster_id = cluster_id(&self.cluster);
+        Ok(Response::new(CreateDeviceResponse { device: Some(device), index: index.0, cluster_id }))
+    }
+
+    async fn update_device(
+        &self,
+        request: Request<UpdateDeviceRequest>,
+    ) -> Result<Response<UpdateDeviceResponse>, Status> {
+        let (device, index) = administration::update(&self.cluster, request.into_inner()).await?;
+        let cluster_id = cluster_id(&self.cluster);
+        Ok(Response::new(UpdateDeviceResponse { device: Some(device), index: index.0, cluster_id }))
+    }
+
+    async fn delete_device(
+        &self,
+        request: Request<DeleteDeviceRequest>,
+    ) -> Result<Response<DeleteDeviceResponse>, Status> {
+        let index = administration::delete(&self.cluster, request.into_inner()).await?;
+        let cluster_id = cluster_id(&self.cluster);
+        Ok(Response::new(DeleteDeviceResponse { index: index.0, cluster_id }))
+    }
+
+    async fn get_registry_policy(
+        &self,
+        _request: Request<GetRegistryPolicyRequest>,
+    ) -> Result<Response<GetRegistryPolicyResponse>, Status> {
+        let index = self.cluster.routes().applied_index().0;
+        let policy = Some(administration::show_policy(self.cluster.routes().policy()));
+        Ok(Response::new(GetRegistryPolicyResponse { policy, index, cluster_id: cluster_id(&self.cluster) }))
+    }
+
+    async fn update_registry_policy(
+        &self,
+        request: Request<UpdateRegistryPolicyRequest>,
+    ) -> Result<Response<UpdateRegistryPolicyResponse>, Status> {
+        let wanted = request.into_inner().policy.unwrap_or_default();
+        let index = administration::set_policy(&self.cluster, wanted).await?.0;
+        let policy = Some(administration::show_policy(self.cluster.routes().policy()));
+        Ok(Response::new(UpdateRegistryPolicyResponse {
+            policy,
+            index,
+            cluster_id: cluster_id(&self.cluster),
+        }))
+    }
 }
 
 fn device_key(namespace: &str, device_id: &str) -> Result<DeviceKey, Refusal> {
-    validate::name("namespace", namespace)?;
-    validate::required("device_id", device_id)?;
+    validate::device(namespace, device_id)?;
     Ok(DeviceKey::new(namespace, device_id))
 }

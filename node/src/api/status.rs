@@ -3,12 +3,19 @@
 use std::{collections::HashMap, time::Duration};
 
 use rollcall_proto::api;
-use rollcall_registry::{ChangeError, ReadError, backup::SaveError, model::rejection::ChangeRejection};
+use rollcall_registry::{
+    AdministerError, ChangeError, ReadError,
+    backup::SaveError,
+    model::{
+        ids::Etag,
+        rejection::{ChangeRejection, RecordRejection},
+    },
+};
 use rollcall_router::{Failure, Outcome, Reason};
 use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::validate::Invalid;
+use super::{validate::Invalid, view};
 use crate::limits::BACKUP_RETRY_AFTER;
 
 /// The domain of every `ErrorInfo`.
@@ -27,6 +34,10 @@ pub mod reason {
     pub const OTHER_NODE: &str = "OTHER_NODE";
     /// The session is at another epoch; the metadata `epoch` says at which.
     pub const EPOCH_MISMATCH: &str = "EPOCH_MISMATCH";
+    /// The device has a record already; the metadata `etag` says which.
+    pub const DEVICE_EXISTS: &str = "DEVICE_EXISTS";
+    /// The record has another etag than the request names; the metadata `etag` says which. Read it again, then decide again.
+    pub const ETAG_MISMATCH: &str = "ETAG_MISMATCH";
 }
 
 /// The code of a failure.
@@ -159,6 +170,40 @@ impl Refusal {
             .with("epoch", epoch.to_string())
     }
 
+    /// A change by an administrator was not made, or not surely.
+    ///
+    /// Another etag is ABORTED, as AIP-154 has it: the caller is to read again and decide again, which no retry of the
+    /// same request does.
+    pub fn of_administration(device_id: &str, error: &AdministerError) -> Self {
+        let words = error.to_string();
+        let of_reason = |reason: Reason, outcome| Self::new(code(reason, outcome), reason.as_str(), &words);
+        match error {
+            AdministerError::NoLeader { retry_after } => {
+                of_reason(Reason::NoLeader, Outcome::NotExecuted).retry_after(*retry_after)
+            }
+            AdministerError::Unknown => {
+                of_reason(Reason::NoLeader, Outcome::Unknown).with("outcome", Outcome::Unknown.as_str())
+            }
+            AdministerError::Behind(index) => Self::new(Code::Aborted, reason::REPLICA_BEHIND, words)
+                .with("outcome", Outcome::Executed.as_str())
+                .with("index", index.to_string()),
+            AdministerError::Rejected(RecordRejection::Missing) => Self::unknown_device(device_id),
+            AdministerError::Rejected(RecordRejection::Exists { etag }) => {
+                Self::of_record(Code::AlreadyExists, reason::DEVICE_EXISTS, device_id, *etag, words)
+            }
+            AdministerError::Rejected(RecordRejection::EtagMismatch { current }) => {
+                Self::of_record(Code::Aborted, reason::ETAG_MISMATCH, device_id, *current, words)
+            }
+            AdministerError::Refused(_) => of_reason(Reason::Internal, Outcome::NotExecuted),
+            AdministerError::Stopping => of_reason(Reason::ShuttingDown, Outcome::NotExecuted),
+        }
+    }
+
+    fn of_record(code: Code, reason: &'static str, device_id: &str, etag: Etag, words: String) -> Self {
+        let refusal = Self::new(code, reason, words).with("device_id", device_id);
+        refusal.with("etag", view::etag(etag))
+    }
+
     /// The transport refused a message before anybody read it; what it says carries no `ErrorInfo`.
     pub fn of_transport(status: &Status) -> Self {
         let (code, reason) = match status.code() {
@@ -190,6 +235,8 @@ impl Refusal {
             ChangeError::Rejected(ChangeRejection::Disabled) => {
                 Self::new(Code::FailedPrecondition, Reason::DeviceDisabled.as_str(), error.to_string())
             }
+            // Nothing but an attach is refused so.
+            ChangeError::Rejected(ChangeRejection::NotRegistered) => Self::unknown_device(device_id),
             ChangeError::Lapsed => unavailable(Reason::HolderFenced),
             ChangeError::Stopping => unavailable(Reason::ShuttingDown),
         }

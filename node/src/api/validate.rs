@@ -91,6 +91,15 @@ pub fn namespace(text: &str) -> &str {
     if text.is_empty() { DEFAULT_NAMESPACE } else { text }
 }
 
+/// The name of a device.
+///
+/// # Errors
+/// No id, or a part that is too long.
+pub fn device(namespace: &str, device_id: &str) -> Result<(), Invalid> {
+    name("namespace", namespace)?;
+    required("device_id", device_id)
+}
+
 /// A name that must be there.
 ///
 /// # Errors

@@ -1,16 +1,54 @@
 //! Devices as answers show them.
 
+use std::time::Duration;
+
 use rollcall_proto::api;
 use rollcall_registry::{
     Routes,
-    model::{event::SessionRef, ids::NodeId, profile::Profile},
+    model::{
+        event::SessionRef,
+        ids::{Etag, NodeId, UnixMillis},
+        policy::{Policy, RegistrationMode},
+        profile::Profile,
+        record::{Assigned, Standing},
+    },
     routes::view::{DeviceView, SessionView},
 };
 
 /// A device as the registry has it.
 pub(super) fn device(view: &DeviceView, routes: &Routes) -> api::Device {
-    let known = bare(&view.key, &view.profile, view.enabled);
-    api::Device { session: view.session.as_ref().map(|held| session(held, &view.profile, routes)), ..known }
+    let bare = bare(&view.key, &view.profile, view.enabled);
+    let session = view.session.as_ref().map(|held| session(held, &view.profile, routes));
+    on_record(api::Device { session, ..bare }, &view.standing, routes.policy())
+}
+
+/// A device with who answers for its record.
+pub(super) fn on_record(device: api::Device, standing: &Standing, policy: Policy) -> api::Device {
+    let (assigned, expire_time) = match standing {
+        Standing::SelfMade { away_since } => (None, expire_time(*away_since, policy)),
+        Standing::Registered { assigned, .. } => (Some(assigned_by(assigned)), None),
+    };
+    let etag = etag(standing.etag());
+    api::Device { etag, registered: assigned.is_some(), assigned, expire_time, ..device }
+}
+
+/// An etag as callers see it.
+pub(super) fn etag(etag: Etag) -> String {
+    format!("{:016x}", etag.0)
+}
+
+fn assigned_by(assigned: &Assigned) -> api::Assigned {
+    api::Assigned {
+        groups: assigned.groups.iter().map(ToString::to_string).collect(),
+        labels: assigned.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+    }
+}
+
+fn expire_time(away_since: UnixMillis, policy: Policy) -> Option<prost_types::Timestamp> {
+    let expires = policy.registration == RegistrationMode::Open && away_since != UnixMillis(0);
+    let at = Duration::from_millis(away_since.0).checked_add(policy.record_ttl).filter(|_| expires)?;
+    let nanos = i32::try_from(at.subsec_nanos()).ok()?;
+    Some(prost_types::Timestamp { seconds: i64::try_from(at.as_secs()).ok()?, nanos })
 }
 
 /// A device without its session.
@@ -26,17 +64,12 @@ pub(super) fn bare(
         labels: profile.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
         enabled,
         session: None,
+        ..api::Device::default()
     }
 }
 
 fn session(held: &SessionView, profile: &Profile, routes: &Routes) -> api::Session {
-    let held = SessionRef {
-        node: held.node,
-        incarnation: held.incarnation,
-        epoch: held.epoch,
-        instance: held.instance,
-    };
-    session_of(&held, profile, routes)
+    session_of(&held.reference(), profile, routes)
 }
 
 /// A session, by what identifies it.

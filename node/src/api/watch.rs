@@ -121,6 +121,15 @@ fn change<C: Cluster>(cluster: &C, filter: &Filter, item: WatchItem) -> Option<W
             let profile = known(device).map(|view| view.profile).unwrap_or_default();
             (DeviceEventKind::Disconnected, filter.show(device, &profile, enabled(device))?, None::<Session>)
         }
+        Event::Created { device, profile } => {
+            (DeviceEventKind::Created, filter.show(device, profile, enabled(device))?, None)
+        }
+        Event::Changed { device, profile } => {
+            (DeviceEventKind::Updated, filter.show(device, profile, enabled(device))?, None)
+        }
+        Event::Removed { device, profile } => {
+            (DeviceEventKind::Deleted, filter.show(device, profile, true)?, None)
+        }
         Event::NodeUp { .. }
         | Event::NodeDown { .. }
         | Event::NodeAdmitted { .. }
@@ -128,9 +137,16 @@ fn change<C: Cluster>(cluster: &C, filter: &Filter, item: WatchItem) -> Option<W
             return None;
         }
     };
+    let device = Device { session, ..device };
+    // Of a device that is gone there is no record any more.
+    let shown = item.event.device().and_then(known).filter(|_| kind != DeviceEventKind::Deleted);
+    let device = match shown {
+        Some(view) => view::on_record(device, &view.standing, routes.policy()),
+        None => device,
+    };
     Some(WatchDevicesResponse {
         kind: kind as i32,
-        device: Some(Device { session, ..device }),
+        device: Some(device),
         cursor: Some(write_cursor(item.cursor)),
     })
 }

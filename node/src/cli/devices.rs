@@ -1,4 +1,4 @@
-//! `rollcall devices`: who is there, what happens to them, and ending a session.
+//! `rollcall devices`: who is there, what happens to them, and ending a session. Records are in `records`.
 
 use clap::{Args, Subcommand};
 use rollcall_proto::api::{
@@ -11,6 +11,7 @@ use tonic::transport::Channel;
 use super::{
     CliError, client,
     output::{self, Form, Output},
+    records::{Access, Create, Delete, Policy, Switch, Update},
     words,
 };
 use crate::limits::PAGE_MOST;
@@ -26,6 +27,18 @@ pub enum Devices {
     Watch(Watch),
     /// End a device's session; it may connect again.
     Disconnect(Disconnect),
+    /// Register a device.
+    Create(Create),
+    /// Change what is assigned to a device.
+    Update(Update),
+    /// Delete a device's record, and end its session.
+    Delete(Delete),
+    /// Let a device attach and be called again.
+    Enable(Switch),
+    /// End a device's session, and let it neither attach nor be called until it is enabled.
+    Disable(Switch),
+    /// Show the rules for records, or change them.
+    Policy(Policy),
 }
 
 /// `rollcall devices list`.
@@ -85,10 +98,10 @@ pub struct Disconnect {
 }
 
 #[derive(Debug, Args)]
-struct Common {
+pub(super) struct Common {
     /// The namespace
     #[arg(long, default_value = "default")]
-    namespace: String,
+    pub(super) namespace: String,
     #[command(flatten)]
     nodes: client::Nodes,
     #[command(flatten)]
@@ -98,11 +111,11 @@ struct Common {
 type Client = RegistryServiceClient<Channel>;
 
 impl Common {
-    async fn client(&self) -> Result<Client, CliError> {
+    pub(super) async fn client(&self) -> Result<Client, CliError> {
         Ok(RegistryServiceClient::new(self.nodes.connect().await?))
     }
 
-    fn form(&self) -> Form {
+    pub(super) fn form(&self) -> Form {
         self.output.output
     }
 }
@@ -114,6 +127,12 @@ impl Devices {
             Self::Get(get) => get.run().await,
             Self::Watch(watch) => watch.run().await,
             Self::Disconnect(disconnect) => disconnect.run().await,
+            Self::Create(create) => create.run().await,
+            Self::Update(update) => update.run().await,
+            Self::Delete(delete) => delete.run().await,
+            Self::Enable(switch) => switch.run(Access::Enabled).await,
+            Self::Disable(switch) => switch.run(Access::Disabled).await,
+            Self::Policy(policy) => policy.run().await,
         }
     }
 }
@@ -201,6 +220,8 @@ impl Get {
                     ("groups", groups),
                     ("actions", actions),
                     ("labels", labels),
+                    ("record", words::record(&device)),
+                    ("etag", device.etag.clone()),
                 ]))?;
             }
         }
@@ -238,6 +259,8 @@ fn kind(change: &WatchDevicesResponse) -> &'static str {
         DeviceEventKind::Connected => "connected",
         DeviceEventKind::Disconnected => "disconnected",
         DeviceEventKind::Updated => "updated",
+        DeviceEventKind::Created => "created",
+        DeviceEventKind::Deleted => "deleted",
     }
 }
 

@@ -144,7 +144,7 @@ fn answer(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
         write!(f, " ({outcome})")?;
     }
     write!(f, ": {}", status.message())?;
-    for key in ["device_id", "node", "stage", "api_addr", "epoch"] {
+    for key in ["device_id", "node", "stage", "api_addr", "epoch", "etag"] {
         if let Some(value) = fact(key) {
             write!(f, "\n  {key}: {value}")?;
         }
@@ -173,6 +173,9 @@ fn hint(reason: &str, outcome: Option<&str>) -> Option<&'static str> {
         "NO_LEADER" => "`rollcall cluster status` shows whether a quorum of voters is up",
         "CURSOR_TOO_OLD" => "list again, then watch from there",
         "DEADLINE" => "--timeout gives it longer",
+        "DEVICE_DISABLED" => "`rollcall devices enable DEVICE` lets it back in",
+        "DEVICE_EXISTS" => "`rollcall devices update DEVICE` changes a record that is there",
+        "ETAG_MISMATCH" => "somebody changed it meanwhile: `rollcall devices get DEVICE`, then decide again",
         _ if outcome == Some("UNKNOWN") => {
             "the device may have executed the call; with --idempotent it is retried"
         }

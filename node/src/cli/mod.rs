@@ -8,6 +8,7 @@ mod exit;
 mod invoke;
 mod nodes;
 mod output;
+mod records;
 mod recover;
 mod route;
 mod serve;
@@ -50,7 +51,7 @@ pub enum Command {
     Dev(DevArgs),
     /// Call a device and print its answer.
     Invoke(invoke::Invoke),
-    /// Look at devices, or end their sessions.
+    /// Look at devices, register them, or end their sessions.
     #[command(subcommand)]
     Devices(devices::Devices),
     /// Look at the cluster's nodes.

@@ -13,7 +13,23 @@ pub(super) fn device(device: &Device) -> Value {
         "labels": sorted(&device.labels),
         "enabled": device.enabled,
         "session": device.session.as_ref().map(session),
+        "etag": device.etag,
+        "registered": device.registered,
+        "assigned": device.assigned.as_ref().map(|assigned| json!({
+            "groups": assigned.groups,
+            "labels": sorted(&assigned.labels),
+        })),
+        "expire_time": device.expire_time.map(|at| at.to_string()),
     })
+}
+
+/// Who answers for a device's record, in words.
+pub(super) fn record(device: &Device) -> String {
+    match (device.registered, device.expire_time) {
+        (true, _) => "registered by an administrator".to_owned(),
+        (false, Some(at)) => format!("made by the device, goes at {at}"),
+        (false, None) => "made by the device".to_owned(),
+    }
 }
 
 fn session(session: &Session) -> Value {

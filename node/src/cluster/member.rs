@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rollcall_registry::{
-    ApplyObserver, ChangeError, ReadError, Registry,
+    AdministerError, Administration, ApplyObserver, ChangeError, ReadError, Registry,
     backup::{Backup, Freshness, SaveError},
     model::ids::{DeviceKey, Epoch, LogIndex},
 };
@@ -49,6 +49,10 @@ impl Cluster for Registry {
 
     async fn disconnect(&self, device: DeviceKey, epoch: Epoch) -> Result<LogIndex, ChangeError> {
         Self::disconnect(self, device, epoch).await
+    }
+
+    async fn administer(&self, change: Administration) -> Result<LogIndex, AdministerError> {
+        Self::administer(self, change).await
     }
 
     async fn save(&self, freshness: Freshness) -> Result<Backup, SaveError> {

@@ -7,7 +7,7 @@ mod member;
 use std::sync::Arc;
 
 use rollcall_registry::{
-    ApplyObserver, ChangeError, ReadError, Registrar,
+    AdministerError, Administration, ApplyObserver, ChangeError, ReadError, Registrar,
     backup::{Backup, Freshness, SaveError},
     model::ids::{DeviceKey, Epoch, LogIndex},
 };
@@ -73,6 +73,15 @@ pub trait Cluster: Registrar + Clone {
         device: DeviceKey,
         epoch: Epoch,
     ) -> impl Future<Output = Result<LogIndex, ChangeError>> + Send;
+
+    /// Commits a change by an administrator, and waits until this node has applied it.
+    ///
+    /// # Errors
+    /// See [`AdministerError`].
+    fn administer(
+        &self,
+        change: Administration,
+    ) -> impl Future<Output = Result<LogIndex, AdministerError>> + Send;
 
     /// Makes a backup.
     ///

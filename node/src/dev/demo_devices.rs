@@ -80,6 +80,7 @@ fn start(layout: &Layout, number: usize) -> (String, AgentHandle) {
     let mut servers: Vec<_> = layout.nodes.iter().map(super::layout::Place::device_url).collect();
     servers.rotate_left(number);
     let agent = Agent::builder(servers)
+        .in_order()
         .device(name.clone())
         .group(GROUP)
         .label("kind", "demo")

@@ -58,6 +58,14 @@ fn what_the_documents_promise_is_accepted() {
         "rollcall devices get phone-1",
         "rollcall devices watch --group sign",
         "rollcall devices disconnect phone-1 --epoch 7",
+        "rollcall devices create phone-1 --group sign --label site=hz1 --disabled",
+        "rollcall devices update phone-1 --group print --etag 5f1c000000000000",
+        "rollcall devices update phone-1 --own-groups --own-labels",
+        "rollcall devices disable phone-1 --output json",
+        "rollcall devices enable phone-1",
+        "rollcall devices delete phone-1 --etag 5f1c000000000000",
+        "rollcall devices policy",
+        "rollcall devices policy --registration known --record-ttl 7days",
         "rollcall nodes list",
         "rollcall cluster status --output json",
         "rollcall route explain phone-1 --from n2",
@@ -76,6 +84,9 @@ fn what_makes_no_sense_is_refused_before_anything_is_done() {
     for line in [
         "rollcall",
         "rollcall serve --nmae n1",
+        "rollcall devices update phone-1",
+        "rollcall devices update phone-1 --group print --own-groups",
+        "rollcall devices policy --registration closed",
         "rollcall invoke sign",
         "rollcall invoke sign echo --timeout soon",
         "rollcall invoke sign echo --label site",
@@ -194,4 +205,28 @@ async fn lists_are_tables_for_people_and_json_for_programs() {
     let output = ask(&node, &["route", "explain", "phone-1", "--from", "n9"]).await;
     assert_eq!(code(&output), 2);
     assert!(err(&output).contains(&format!("no node is named n9; there are: {name}")), "{}", err(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_registered_disabled_and_deleted_by_commands() {
+    let node = TestNode::ready(&[]).await;
+    let created = ask(&node, &["devices", "create", "pad", "--group", "sign", "--output", "json"]).await;
+    let created: Value = serde_json::from_str(&out(&created)).expect("JSON");
+    assert_eq!((&created["registered"], &created["assigned"]["groups"][0]), (&true.into(), &"sign".into()));
+    let again = ask(&node, &["devices", "create", "pad"]).await;
+    assert_eq!(code(&again), 1);
+    assert!(err(&again).contains("ALREADY_EXISTS DEVICE_EXISTS"), "{}", err(&again));
+
+    let etag = created["etag"].as_str().expect("an etag");
+    assert_eq!(code(&ask(&node, &["devices", "disable", "pad", "--etag", etag]).await), 0);
+    let late = ask(&node, &["devices", "enable", "pad", "--etag", etag]).await;
+    assert!(err(&late).contains("ABORTED ETAG_MISMATCH"), "{}", err(&late));
+    let shown = out(&ask(&node, &["devices", "get", "pad"]).await);
+    assert!(shown.contains("disabled") && shown.contains("registered by an administrator"), "{shown}");
+    assert_eq!(code(&ask(&node, &["devices", "delete", "pad"]).await), 0);
+    assert!(err(&ask(&node, &["devices", "delete", "pad"]).await).contains("NOT_FOUND"));
+
+    let policy = ["devices", "policy", "--registration", "known", "--output", "json"];
+    let policy: Value = serde_json::from_str(&out(&ask(&node, &policy).await)).expect("JSON");
+    assert_eq!((&policy["registration"], &policy["record_ttl_seconds"]), (&"known".into(), &86_400.0.into()));
 }

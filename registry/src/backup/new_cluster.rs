@@ -71,6 +71,7 @@ impl Origin<'_> {
         let snapshots = SnapshotStore::open(folder)?;
         let header = header(at, &new, &self.addresses);
         let anew = Anew {
+            at: crate::clock::unix_now(),
             cluster_id: new.cluster.to_bytes(),
             token_key: rand::random(),
             epoch_base: new.epoch_base.0,

@@ -9,7 +9,10 @@ use rollcall_proto::storage::{
 
 use crate::{
     codec::CodecError,
-    model::snapshot::{RestoreError, next_record},
+    model::{
+        ids::UnixMillis,
+        snapshot::{RestoreError, next_record},
+    },
 };
 
 /// What is new in a new cluster.
@@ -19,6 +22,8 @@ pub(super) struct Anew {
     pub(super) token_key: [u8; 32],
     pub(super) epoch_base: u64,
     pub(super) next_node_id: u64,
+    /// When it is made.
+    pub(super) at: UnixMillis,
     /// Its only node.
     pub(super) founder: NodeRecord,
 }
@@ -27,20 +32,28 @@ impl Anew {
     /// The records that take a record's place. Whatever is kept is kept as it is: what is not named here passes.
     fn records(&self, kind: Kind) -> Vec<Kind> {
         match kind {
-            Kind::Cluster(_) => {
+            Kind::Cluster(cluster) => {
                 let cluster = ClusterRecord {
                     cluster_id: self.cluster_id.to_vec().into(),
                     token_key: self.token_key.to_vec().into(),
                     epoch_base: self.epoch_base,
                     next_node_id: self.next_node_id,
+                    ..cluster
                 };
                 vec![Kind::Cluster(cluster), Kind::Node(self.founder.clone())]
             }
             Kind::Node(_) => Vec::new(),
             Kind::Profile(profile) => vec![Kind::Profile(profile)],
             // The row keeps epoch, instance and attach number, so that an older attach is still refused.
-            Kind::Device(device) => vec![Kind::Device(DeviceRecord { node_id: 0, incarnation: 0, ..device })],
+            Kind::Device(device) => vec![Kind::Device(self.without_session(device))],
         }
+    }
+
+    /// A device whose session is dropped is away from now on: one without a time would expire at once.
+    fn without_session(&self, device: DeviceRecord) -> DeviceRecord {
+        let timed = device.assignment.is_none() && device.away_since_unix_ms == 0;
+        let away_since_unix_ms = if timed { self.at.0 } else { device.away_since_unix_ms };
+        DeviceRecord { node_id: 0, incarnation: 0, away_since_unix_ms, ..device }
     }
 
     /// Rewrites a body to its end.

@@ -22,7 +22,7 @@ use crate::{
         },
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId,
-            LogIndex, NodeId, Registration, StorageId,
+            LogIndex, NodeId, Registration, StorageId, UnixMillis,
         },
         profile::Profile,
         response::Response,
@@ -68,6 +68,7 @@ fn commands(batches: &[Vec<u8>]) -> Vec<Command> {
         registration: Registration(1),
         addresses: Addresses { peer: format!("h{id}:7402"), ..Addresses::default() },
         version: "1".into(),
+        at: UnixMillis(1),
     };
     let founding = FoundCluster {
         cluster_id: CLUSTER,
@@ -80,7 +81,13 @@ fn commands(batches: &[Vec<u8>]) -> Vec<Command> {
         let changes = devices.iter().map(|device| open(*device, number)).collect();
         // The second command, which has index 2, is the incarnation of the first node.
         let (node, incarnation) = (NodeId(1), Incarnation(2));
-        commands.push(Command::Batch(Batch { node, incarnation, number: BatchNumber(number), changes }));
+        commands.push(Command::Batch(Batch {
+            node,
+            incarnation,
+            number: BatchNumber(number),
+            at: UnixMillis(1),
+            changes,
+        }));
     }
     commands
 }
@@ -255,10 +262,11 @@ proptest! {
             registration: Registration(1),
             addresses: Addresses::default(),
             version: "1".into(),
+            at: UnixMillis(1),
         };
         state.apply(index, &Command::NodeUp(up));
         let changes = (0..20).map(|number| open(number, 100)).collect();
-        let batch = Batch { node: new.node, incarnation: Incarnation(index.0), number: BatchNumber(1), changes };
+        let batch = Batch { node: new.node, incarnation: Incarnation(index.0), number: BatchNumber(1), at: UnixMillis(1), changes };
         state.apply(LogIndex(index.0 + 1), &Command::Batch(batch));
         prop_assert_eq!(state.routes().counts().sessions, 20);
         // Also above what the old cluster gives while it lives on, for a long time.
@@ -283,12 +291,14 @@ fn an_older_attach_is_refused_in_the_restored_cluster_too() {
         registration: Registration(1),
         addresses: Addresses::default(),
         version: "1".into(),
+        at: UnixMillis(1),
     };
     state.apply(LogIndex(10), &Command::NodeUp(up));
     let batch = Batch {
         node: new.node,
         incarnation: Incarnation(10),
         number: BatchNumber(1),
+        at: UnixMillis(1),
         changes: vec![open(1, 1)],
     };
     let applied = state.apply(LogIndex(11), &Command::Batch(batch));

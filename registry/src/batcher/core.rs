@@ -12,7 +12,7 @@ use crate::{
     model::{
         command::{Batch, ChangeKind, Command, SessionChange},
         event::BatchOutcome,
-        ids::{BatchNumber, Epoch, Incarnation, LogIndex, NodeId},
+        ids::{BatchNumber, Epoch, Incarnation, LogIndex, NodeId, UnixMillis},
         rejection::ChangeRejection,
     },
 };
@@ -45,6 +45,8 @@ pub struct Batcher {
     node: NodeId,
     incarnation: Option<Incarnation>,
     last_number: BatchNumber,
+    /// The wall clock as it was last told; for the batches alone.
+    at: UnixMillis,
     queue: VecDeque<Waiting>,
     in_flight: Option<InFlight>,
 }
@@ -77,7 +79,19 @@ enum Proposal {
 impl Batcher {
     /// A batcher that waits for its node's registration.
     pub fn new(node: NodeId) -> Self {
-        Self { node, incarnation: None, last_number: BatchNumber(0), queue: VecDeque::new(), in_flight: None }
+        Self {
+            node,
+            incarnation: None,
+            last_number: BatchNumber(0),
+            at: UnixMillis(0),
+            queue: VecDeque::new(),
+            in_flight: None,
+        }
+    }
+
+    /// Tells the time that batches carry from now on.
+    pub fn tell_time(&mut self, at: UnixMillis) {
+        self.at = at;
     }
 
     /// Changes that wait or are in flight.
@@ -190,6 +204,7 @@ impl Batcher {
             incarnation,
             number,
             changes: changes.iter().map(|waiting: &Waiting| waiting.change.clone()).collect(),
+            at: self.at,
         }));
         InFlight { number, command, changes, proposal: Proposal::Failed { propose_again: Moment::default() } }
     }

@@ -13,7 +13,7 @@ use super::{
     message::{LogNews, Submission},
 };
 use crate::{
-    clock::Moment,
+    clock::{Moment, unix_now},
     limits::{BATCH_CHANGES, BATCH_QUEUE, BATCH_TICK, CLOSE_QUEUE},
     model::{
         command::{ChangeKind, Command, SessionChange},
@@ -98,6 +98,7 @@ impl Worker {
                 }
                 () = tokio::time::sleep(nap.max(BATCH_TICK)) => {}
             }
+            self.core.tell_time(unix_now());
             self.core.poll(Moment::now(), &mut self.effects);
             self.carry_out();
         }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::{
     command::{Batch, ChangeKind, OpenSession, SessionChange},
-    ids::{AttachNumber, BatchNumber, DeviceKey, Epoch, Incarnation, InstanceId, NodeId},
+    ids::{AttachNumber, BatchNumber, DeviceKey, Epoch, Incarnation, InstanceId, NodeId, UnixMillis},
     profile::Profile,
 };
 
@@ -20,6 +20,7 @@ pub(super) fn batch_to_proto(batch: &Batch) -> proto::Batch {
         incarnation: batch.incarnation.0,
         number: batch.number.0,
         changes: batch.changes.iter().map(change_to_proto).collect(),
+        at_unix_ms: batch.at.0,
     }
 }
 
@@ -29,6 +30,7 @@ pub(super) fn batch_from_proto(batch: proto::Batch) -> Result<Batch, CodecError>
         incarnation: Incarnation(batch.incarnation),
         number: BatchNumber(batch.number),
         changes: batch.changes.into_iter().map(change_from_proto).collect::<Result<_, _>>()?,
+        at: UnixMillis(batch.at_unix_ms),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use rollcall_proto::storage::{self as proto, command::Kind};
 
-use super::{CodecError, batch, node_commands as nodes};
+use super::{CodecError, batch, node_commands as nodes, record_commands as records};
 use crate::model::command::Command;
 
 /// A command as it is written to the log.
@@ -13,6 +13,11 @@ pub fn command_to_proto(command: &Command) -> proto::Command {
         Command::NodeUp(up) => Kind::NodeUp(nodes::node_up_to_proto(up)),
         Command::NodeDown(down) => Kind::NodeDown(nodes::node_down_to_proto(down)),
         Command::Batch(batch) => Kind::Batch(batch::batch_to_proto(batch)),
+        Command::PutDevice(put) => Kind::PutDevice(records::put_device_to_proto(put)),
+        Command::DeleteDevice(delete) => Kind::DeleteDevice(records::delete_device_to_proto(delete)),
+        Command::SetPolicy(set) => Kind::SetPolicy(records::set_policy_to_proto(set)),
+        Command::RemoveExpired(expired) => Kind::RemoveExpired(records::remove_expired_to_proto(expired)),
+        Command::Sweep(sweep) => Kind::Sweep(records::sweep_to_proto(sweep)),
     };
     proto::Command { kind: Some(kind) }
 }
@@ -28,5 +33,10 @@ pub fn command_from_proto(command: proto::Command) -> Result<Command, CodecError
         Kind::NodeUp(up) => Command::NodeUp(nodes::node_up_from_proto(up)?),
         Kind::NodeDown(down) => Command::NodeDown(nodes::node_down_from_proto(down)?),
         Kind::Batch(batch) => Command::Batch(batch::batch_from_proto(batch)?),
+        Kind::PutDevice(put) => Command::PutDevice(records::put_device_from_proto(put)?),
+        Kind::DeleteDevice(delete) => Command::DeleteDevice(records::delete_device_from_proto(delete)?),
+        Kind::SetPolicy(set) => Command::SetPolicy(records::set_policy_from_proto(set)?),
+        Kind::RemoveExpired(expired) => Command::RemoveExpired(records::remove_expired_from_proto(expired)),
+        Kind::Sweep(sweep) => Command::Sweep(records::sweep_from_proto(sweep)?),
     })
 }

@@ -5,13 +5,16 @@
 
 mod batch;
 mod command;
+mod device_rows;
 mod error;
 mod fields;
 mod node_commands;
 mod profile;
+mod record_commands;
 mod snapshot_rows;
 
 pub use command::{command_from_proto, command_to_proto};
+pub(crate) use device_rows::*;
 pub use error::CodecError;
 pub(crate) use fields::*;
 pub use profile::{profile_from_proto, profile_to_proto};

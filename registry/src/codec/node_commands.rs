@@ -5,7 +5,7 @@ use rollcall_proto::storage as proto;
 use super::{CodecError, fields::*};
 use crate::model::{
     command::{AdmitNode, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp},
-    ids::{BootCounter, Incarnation, NodeId, Registration},
+    ids::{BootCounter, Incarnation, NodeId, Registration, UnixMillis},
 };
 
 pub(super) fn found_cluster_to_proto(found: &FoundCluster) -> proto::FoundCluster {
@@ -64,6 +64,7 @@ pub(super) fn node_up_to_proto(up: &NodeUp) -> proto::NodeUp {
         registration: up.registration.0,
         addresses: Some(addresses_to_proto(&up.addresses)),
         version: up.version.to_string(),
+        at_unix_ms: up.at.0,
     }
 }
 
@@ -75,6 +76,7 @@ pub(super) fn node_up_from_proto(up: proto::NodeUp) -> Result<NodeUp, CodecError
         registration: Registration(up.registration),
         addresses: addresses_from_proto(up.addresses),
         version: up.version.into(),
+        at: UnixMillis(up.at_unix_ms),
     })
 }
 
@@ -83,7 +85,12 @@ pub(super) fn node_down_to_proto(down: &NodeDown) -> proto::NodeDown {
         NodeDownReason::LeaseLapsed => proto::NodeDownReason::LeaseLapsed,
         NodeDownReason::Stopped => proto::NodeDownReason::Stopped,
     };
-    proto::NodeDown { node_id: down.node.0, incarnation: down.incarnation.0, reason: reason.into() }
+    proto::NodeDown {
+        node_id: down.node.0,
+        incarnation: down.incarnation.0,
+        reason: reason.into(),
+        at_unix_ms: down.at.0,
+    }
 }
 
 pub(super) fn node_down_from_proto(down: proto::NodeDown) -> Result<NodeDown, CodecError> {
@@ -93,5 +100,6 @@ pub(super) fn node_down_from_proto(down: proto::NodeDown) -> Result<NodeDown, Co
         Ok(proto::NodeDownReason::Unspecified) => return Err(CodecError::Missing("a reason")),
         Err(_) => return Err(CodecError::UnknownKind("a reason")),
     };
-    Ok(NodeDown { node: NodeId(down.node_id), incarnation: Incarnation(down.incarnation), reason })
+    let (node, incarnation) = (NodeId(down.node_id), Incarnation(down.incarnation));
+    Ok(NodeDown { node, incarnation, reason, at: UnixMillis(down.at_unix_ms) })
 }

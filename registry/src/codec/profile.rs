@@ -7,13 +7,9 @@ use crate::model::profile::Profile;
 
 /// A profile as it is written.
 pub fn profile_to_proto(profile: &Profile) -> proto::DeviceProfile {
-    let label = |(key, value): &(CompactString, CompactString)| proto::Label {
-        key: key.to_string(),
-        value: value.to_string(),
-    };
     proto::DeviceProfile {
         groups: profile.groups.iter().map(CompactString::to_string).collect(),
-        labels: profile.labels.iter().map(label).collect(),
+        labels: labels_to_proto(&profile.labels),
         actions: profile.actions.iter().map(CompactString::to_string).collect(),
         capacity: profile.capacity,
     }
@@ -22,14 +18,24 @@ pub fn profile_to_proto(profile: &Profile) -> proto::DeviceProfile {
 /// A profile as it was written, brought to its canonical form if it was not in it.
 pub fn profile_from_proto(profile: proto::DeviceProfile) -> Profile {
     let compact = |items: Vec<String>| items.into_iter().map(CompactString::from).collect::<Vec<_>>();
-    let labels = profile.labels.into_iter().map(|label| (label.key.into(), label.value.into()));
     let (groups, actions) = (compact(profile.groups), compact(profile.actions));
-    let labels: Vec<(CompactString, CompactString)> = labels.collect();
+    let labels = labels_from_proto(profile.labels);
     let canonical = rises(&groups) && rises(&actions) && labels.is_sorted_by(|a, b| a.0 < b.0);
     if canonical {
         return Profile { groups, labels, actions, capacity: profile.capacity.max(1) };
     }
     Profile::new(groups, labels, actions, profile.capacity)
+}
+
+pub(super) fn labels_to_proto(labels: &[(CompactString, CompactString)]) -> Vec<proto::Label> {
+    labels
+        .iter()
+        .map(|(key, value)| proto::Label { key: key.to_string(), value: value.to_string() })
+        .collect()
+}
+
+pub(super) fn labels_from_proto(labels: Vec<proto::Label>) -> Vec<(CompactString, CompactString)> {
+    labels.into_iter().map(|label| (label.key.into(), label.value.into())).collect()
 }
 
 fn rises(items: &[CompactString]) -> bool {

@@ -1,20 +1,23 @@
-//! The records of a snapshot: the cluster, nodes, devices.
+//! The records of a snapshot: the cluster and its nodes. Devices are in `device_rows`.
 
-use compact_str::CompactString;
 use rollcall_proto::storage as proto;
 
-use super::{CodecError, fields::*};
+use super::{
+    CodecError,
+    fields::*,
+    record_commands::{
+        record_ttl_from_proto, record_ttl_to_proto, registration_from_proto, registration_to_proto,
+    },
+};
 use crate::{
     model::{
         event::BatchOutcome,
-        ids::{
-            AttachNumber, BatchNumber, BootCounter, Epoch, Incarnation, InstanceId, LogIndex, NodeId,
-            Registration,
-        },
+        ids::{BatchNumber, BootCounter, Epoch, Incarnation, LogIndex, NodeId, Registration},
+        policy::Policy,
         rejection::ChangeRejection,
         state::{Cluster, Node},
     },
-    routes::{row::Row, view::NodeView},
+    routes::view::NodeView,
 };
 
 /// Before the founding all is empty.
@@ -24,6 +27,8 @@ pub(crate) fn cluster_to_proto(cluster: Option<&Cluster>) -> proto::ClusterRecor
         token_key: bytes_to_proto(&cluster.token_key),
         epoch_base: cluster.epoch_base,
         next_node_id: cluster.next_node_id,
+        registration: registration_to_proto(cluster.policy.registration).into(),
+        record_ttl_ms: record_ttl_to_proto(cluster.policy.record_ttl),
     })
 }
 
@@ -36,7 +41,17 @@ pub(crate) fn cluster_from_proto(record: &proto::ClusterRecord) -> Result<Option
         token_key: token_key_from_proto(&record.token_key)?,
         epoch_base: record.epoch_base,
         next_node_id: record.next_node_id,
+        policy: policy_from_proto(record)?,
     }))
+}
+
+/// What is not said is as by default.
+fn policy_from_proto(record: &proto::ClusterRecord) -> Result<Policy, CodecError> {
+    let policy = Policy::default();
+    Ok(Policy {
+        registration: registration_from_proto(record.registration)?.unwrap_or(policy.registration),
+        record_ttl: record_ttl_from_proto(record.record_ttl_ms).unwrap_or(policy.record_ttl),
+    })
 }
 
 pub(crate) fn node_to_proto(node: &Node) -> proto::NodeRecord {
@@ -88,12 +103,14 @@ pub(crate) fn node_from_proto(record: proto::NodeRecord) -> Result<Node, CodecEr
 const OLDER_ATTACH: u32 = 1;
 const EPOCH_MISMATCH: u32 = 2;
 const DISABLED: u32 = 3;
+const NOT_REGISTERED: u32 = 4;
 
 fn refused_to_proto((position, rejection): &(u32, ChangeRejection)) -> proto::RefusedChange {
     let (reason, epoch) = match rejection {
         ChangeRejection::OlderAttach { newer } => (OLDER_ATTACH, newer.0),
         ChangeRejection::EpochMismatch { current } => (EPOCH_MISMATCH, current.0),
         ChangeRejection::Disabled => (DISABLED, 0),
+        ChangeRejection::NotRegistered => (NOT_REGISTERED, 0),
     };
     proto::RefusedChange { position: *position, reason, epoch }
 }
@@ -104,48 +121,8 @@ fn refused_from_proto(refused: &proto::RefusedChange) -> Result<(u32, ChangeReje
         OLDER_ATTACH => ChangeRejection::OlderAttach { newer: epoch },
         EPOCH_MISMATCH => ChangeRejection::EpochMismatch { current: epoch },
         DISABLED => ChangeRejection::Disabled,
+        NOT_REGISTERED => ChangeRejection::NotRegistered,
         _ => return Err(CodecError::UnknownKind("a refusal")),
     };
     Ok((refused.position, rejection))
-}
-
-pub(crate) fn device_to_proto(row: &Row, profile: u32) -> proto::DeviceRecord {
-    let holder = row.cohort.holder.as_deref();
-    proto::DeviceRecord {
-        namespace: row.cohort.namespace.to_string(),
-        device_id: row.device.to_string(),
-        profile,
-        disabled: !row.cohort.enabled,
-        epoch: row.epoch.0,
-        instance: row.instance.0,
-        attach_number: row.attach_number.0,
-        node_id: holder.map_or(0, |life| life.node.0),
-        incarnation: holder.map_or(0, |life| life.incarnation.0),
-    }
-}
-
-/// A device's record, without what it names by number: its profile, its holder.
-pub(crate) struct DeviceRow {
-    pub(crate) namespace: CompactString,
-    pub(crate) device: CompactString,
-    pub(crate) profile: u32,
-    pub(crate) enabled: bool,
-    pub(crate) epoch: Epoch,
-    pub(crate) instance: InstanceId,
-    pub(crate) attach_number: AttachNumber,
-    pub(crate) holder: Option<(NodeId, Incarnation)>,
-}
-
-pub(crate) fn device_from_proto(record: proto::DeviceRecord) -> DeviceRow {
-    let holder = (NodeId(record.node_id), Incarnation(record.incarnation));
-    DeviceRow {
-        namespace: record.namespace.into(),
-        device: record.device_id.into(),
-        profile: record.profile,
-        enabled: !record.disabled,
-        epoch: Epoch(record.epoch),
-        instance: InstanceId(record.instance),
-        attach_number: AttachNumber(record.attach_number),
-        holder: (record.node_id != 0).then_some(holder),
-    }
 }

@@ -1,14 +1,15 @@
 //! What can be written to the replicated log. Time and ids enter through these, never through `apply`.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use compact_str::CompactString;
 
 use super::{
     ids::{
-        AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId, NodeId,
-        Registration, StorageId,
+        AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Etag, Incarnation, InstanceId,
+        NodeId, Registration, StorageId, UnixMillis,
     },
+    policy::RegistrationMode,
     profile::Profile,
 };
 
@@ -25,6 +26,16 @@ pub enum Command {
     NodeDown(NodeDown),
     /// Opens and closes of device sessions, gathered by one node.
     Batch(Batch),
+    /// Makes or changes a device's record.
+    PutDevice(PutDevice),
+    /// Deletes a device's record.
+    DeleteDevice(DeleteDevice),
+    /// Changes the rules for records.
+    SetPolicy(SetPolicy),
+    /// Removes records that nobody has used for long.
+    RemoveExpired(RemoveExpired),
+    /// Clears rows of lives that are over.
+    Sweep(Sweep),
 }
 
 /// Where a node is reached: `host:port`, resolved at each dial.
@@ -95,6 +106,8 @@ pub struct NodeUp {
     pub addresses: Addresses,
     /// The version it runs.
     pub version: CompactString,
+    /// The proposer's clock: when the node's former life ended, if nobody has said so before.
+    pub at: UnixMillis,
 }
 
 /// A node's sessions are no more.
@@ -106,6 +119,8 @@ pub struct NodeDown {
     pub incarnation: Incarnation,
     /// Why.
     pub reason: NodeDownReason,
+    /// The proposer's clock: since when the sessions' devices are away.
+    pub at: UnixMillis,
 }
 
 /// Why a node is down.
@@ -130,6 +145,8 @@ pub struct Batch {
     pub number: BatchNumber,
     /// In order; at most [`crate::limits::BATCH_CHANGES`].
     pub changes: Vec<SessionChange>,
+    /// The proposer's clock: since when devices whose session is closed are away.
+    pub at: UnixMillis,
 }
 
 /// A change of one device's session.
@@ -179,6 +196,72 @@ pub struct OpenSession {
     pub only_if: Option<Epoch>,
 }
 
+/// Makes or changes a device's record, on an administrator's behalf.
+///
+/// A repeat changes nothing: the record has the new etag already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutDevice {
+    /// Which.
+    pub device: DeviceKey,
+    /// What must be there.
+    pub expect: Expect,
+    /// The record's etag from now on: random, never 0.
+    pub new_etag: Etag,
+    /// Its groups in place of those that it says, sorted; empty: those that it says. `None`: as they are.
+    pub groups: Option<Vec<CompactString>>,
+    /// Labels that win over its own of the same key, sorted by key. `None`: as they are.
+    pub labels: Option<Vec<(CompactString, CompactString)>>,
+    /// Whether it may attach and be called. `None`: as it is.
+    pub enabled: Option<bool>,
+}
+
+/// What must be there for a record to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// No record.
+    NoRecord,
+    /// Any record.
+    AnyRecord,
+    /// A record of this etag.
+    Etag(Etag),
+}
+
+/// Deletes a device's record; its session ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteDevice {
+    /// Which.
+    pub device: DeviceKey,
+    /// Only if the record has this etag. `None`: whatever it has.
+    pub etag: Option<Etag>,
+}
+
+/// Changes the rules for records; `None`: as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SetPolicy {
+    /// Which devices may attach.
+    pub registration: Option<RegistrationMode>,
+    /// How long a record that its device made by itself stays without a session; whole milliseconds, not zero.
+    pub record_ttl: Option<Duration>,
+}
+
+/// Removes those of the named records that their devices made by themselves and that had no session since the cutoff.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoveExpired {
+    /// Away since before then.
+    pub cutoff: UnixMillis,
+    /// The proposer's clock: the time from which a record counts that has none yet.
+    pub at: UnixMillis,
+    /// The records; at most [`crate::limits::CHORE_ROWS`].
+    pub devices: Vec<DeviceKey>,
+}
+
+/// Closes those of the named sessions whose holder's life is over; nothing visible changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sweep {
+    /// The sessions, each by its epoch; at most [`crate::limits::CHORE_ROWS`].
+    pub rows: Vec<(DeviceKey, Epoch)>,
+}
+
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -191,6 +274,11 @@ impl fmt::Display for Command {
             Self::Batch(batch) => {
                 write!(f, "batch {} of node {}, {} changes", batch.number, batch.node, batch.changes.len())
             }
+            Self::PutDevice(put) => write!(f, "record of {}", put.device),
+            Self::DeleteDevice(delete) => write!(f, "no record of {}", delete.device),
+            Self::SetPolicy(_) => f.write_str("policy"),
+            Self::RemoveExpired(expired) => write!(f, "{} expired records", expired.devices.len()),
+            Self::Sweep(sweep) => write!(f, "sweep of {} rows", sweep.rows.len()),
         }
     }
 }

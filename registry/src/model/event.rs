@@ -28,14 +28,37 @@ pub enum Event {
         device: DeviceKey,
         /// The session that ended.
         session: SessionRef,
+        /// Why.
+        cause: CloseCause,
     },
-    /// A session's profile changed.
+    /// A session's profile changed, by the device's word or by an administrator's.
     Updated {
         /// The device.
         device: DeviceKey,
         /// The session.
         session: SessionRef,
         /// The new profile.
+        profile: Arc<Profile>,
+    },
+    /// An administrator made a device's record.
+    Created {
+        /// The device.
+        device: DeviceKey,
+        /// What is known of the device.
+        profile: Arc<Profile>,
+    },
+    /// An administrator changed the record of a device that has no session now; one that has is [`Self::Updated`].
+    Changed {
+        /// The device.
+        device: DeviceKey,
+        /// What the device is and offers.
+        profile: Arc<Profile>,
+    },
+    /// A device's record is gone, deleted or expired; its session has ended before.
+    Removed {
+        /// The device.
+        device: DeviceKey,
+        /// What it was.
         profile: Arc<Profile>,
     },
     /// A node started, or registered again. Its sessions of older incarnations are void.
@@ -59,6 +82,35 @@ pub enum Event {
     },
     /// A batch was applied.
     BatchApplied(BatchOutcome),
+}
+
+impl Event {
+    /// The one device that it is about.
+    pub fn device(&self) -> Option<&DeviceKey> {
+        match self {
+            Self::Opened { device, .. }
+            | Self::Closed { device, .. }
+            | Self::Updated { device, .. }
+            | Self::Created { device, .. }
+            | Self::Changed { device, .. }
+            | Self::Removed { device, .. } => Some(device),
+            Self::NodeUp { .. }
+            | Self::NodeDown { .. }
+            | Self::NodeAdmitted { .. }
+            | Self::BatchApplied(_) => None,
+        }
+    }
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseCause {
+    /// Its holder or an operator closed it.
+    Asked,
+    /// An administrator disabled the device.
+    Disabled,
+    /// An administrator deleted the device's record.
+    Deleted,
 }
 
 /// A session, by what identifies it.

@@ -56,6 +56,16 @@ number! {
     BootCounter
 }
 number! {
+    /// A wall clock, in milliseconds since 1970, as the proposer of an entry had it; for expiry and display alone. 0: not
+    /// said.
+    UnixMillis
+}
+number! {
+    /// Changes with each change of a device's record by an administrator: random, never 0. 0 stands for a record that its
+    /// device made by itself.
+    Etag
+}
+number! {
     /// How often a node registered within one start of its process; the first is 1.
     Registration
 }

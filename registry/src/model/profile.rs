@@ -1,6 +1,25 @@
 //! What a device is and offers, in the one canonical form that is replicated and shared between rows.
 
+use std::collections::BTreeMap;
+
 use compact_str::CompactString;
+
+/// Sorted, without duplicates.
+pub fn canonical_names<S: Into<CompactString>>(names: impl IntoIterator<Item = S>) -> Vec<CompactString> {
+    let mut names: Vec<CompactString> = names.into_iter().map(Into::into).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Sorted by key; the last of equal keys stays.
+pub fn canonical_labels<S: Into<CompactString>>(
+    labels: impl IntoIterator<Item = (S, S)>,
+) -> Vec<(CompactString, CompactString)> {
+    let labels: BTreeMap<CompactString, CompactString> =
+        labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+    labels.into_iter().collect()
+}
 
 /// What a device is and offers. Lists are sorted and free of duplicates, so that equal profiles are equal values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,17 +42,17 @@ impl Profile {
         actions: impl IntoIterator<Item = S>,
         capacity: u32,
     ) -> Self {
-        let sorted = |items: &mut Vec<CompactString>| {
-            items.sort_unstable();
-            items.dedup();
-        };
-        let mut groups: Vec<CompactString> = groups.into_iter().map(Into::into).collect();
-        sorted(&mut groups);
-        let mut actions: Vec<CompactString> = actions.into_iter().map(Into::into).collect();
-        sorted(&mut actions);
-        let labels: std::collections::BTreeMap<CompactString, CompactString> =
-            labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        Self { groups, labels: labels.into_iter().collect(), actions, capacity: capacity.max(1) }
+        Self {
+            groups: canonical_names(groups),
+            labels: canonical_labels(labels),
+            actions: canonical_names(actions),
+            capacity: capacity.max(1),
+        }
+    }
+
+    /// What is known of a device that has never attached: nothing.
+    pub fn unsaid() -> Self {
+        Self { capacity: 1, ..Self::default() }
     }
 
     /// Whether the device offers this action.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::ids::{Epoch, NodeId};
+use super::ids::{Epoch, Etag, NodeId};
 
 /// Why a change of a session was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -22,6 +22,29 @@ pub enum ChangeRejection {
     /// An administrator disabled the device.
     #[error("the device is disabled")]
     Disabled,
+    /// Only devices with a record may attach, and this one has none.
+    #[error("the device is not registered, and only registered ones may attach")]
+    NotRegistered,
+}
+
+/// Why a change of a device's record was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RecordRejection {
+    /// There is a record already.
+    #[error("the device has a record already")]
+    Exists {
+        /// Its etag.
+        etag: Etag,
+    },
+    /// There is none.
+    #[error("the device has no record")]
+    Missing,
+    /// The record has changed since.
+    #[error("the record has changed since")]
+    EtagMismatch {
+        /// Its etag.
+        current: Etag,
+    },
 }
 
 /// Why a whole command was refused.
@@ -67,4 +90,7 @@ pub enum CommandRejection {
         /// How many it has.
         changes: u64,
     },
+    /// A device's record is not as the command expects it.
+    #[error(transparent)]
+    Record(#[from] RecordRejection),
 }

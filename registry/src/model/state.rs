@@ -7,6 +7,7 @@ use super::{
     command::{Addresses, Command},
     event::{BatchOutcome, Event},
     ids::{BatchNumber, ClusterId, LogIndex, NodeId, Registration},
+    policy::Policy,
     rejection::CommandRejection,
     response::Response,
 };
@@ -47,6 +48,7 @@ pub(crate) struct Cluster {
     pub(crate) token_key: [u8; 32],
     pub(crate) epoch_base: u64,
     pub(crate) next_node_id: u64,
+    pub(crate) policy: Policy,
 }
 
 /// A node's record.
@@ -105,6 +107,11 @@ impl State {
             Command::NodeUp(up) => apply::node_up(self, index, up),
             Command::NodeDown(down) => apply::node_down(self, down),
             Command::Batch(batch) => apply::batch(self, index, batch),
+            Command::PutDevice(put) => apply::put_device(self, put),
+            Command::DeleteDevice(delete) => apply::delete_device(self, delete),
+            Command::SetPolicy(policy) => apply::set_policy(self, *policy),
+            Command::RemoveExpired(expired) => apply::remove_expired(self, expired),
+            Command::Sweep(sweep) => apply::sweep(self, sweep),
         };
         self.advance(index);
         applied
@@ -181,6 +188,7 @@ impl State {
             cluster_id: self.cluster.as_ref().map(|cluster| cluster.id),
             token_key: self.cluster.as_ref().map(|cluster| cluster.token_key),
             epoch_base: self.cluster.as_ref().map_or(0, |cluster| cluster.epoch_base),
+            policy: self.cluster.as_ref().map(|cluster| cluster.policy).unwrap_or_default(),
             nodes: self.nodes.iter().map(|(id, record)| (*id, node(record))).collect(),
             names: self.nodes.iter().map(|(id, record)| (record.view.name.clone(), *id)).collect(),
         });

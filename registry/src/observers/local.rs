@@ -72,6 +72,9 @@ impl ApplyObserver for LocalObserver {
                 Event::Opened { .. }
                 | Event::Closed { .. }
                 | Event::Updated { .. }
+                | Event::Created { .. }
+                | Event::Changed { .. }
+                | Event::Removed { .. }
                 | Event::NodeUp { .. }
                 | Event::NodeDown { .. }
                 | Event::NodeAdmitted { .. }

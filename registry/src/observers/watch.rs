@@ -105,9 +105,7 @@ impl ApplyObserver for WatchHistory {
         {
             let mut kept = self.kept.lock();
             for (position, event) in (0..).zip(events) {
-                let of_a_device =
-                    matches!(event, Event::Opened { .. } | Event::Closed { .. } | Event::Updated { .. });
-                if of_a_device || matches!(event, Event::NodeDown { .. }) {
+                if concerns_devices(event) {
                     kept.changes.push_back((index, position, event.clone()));
                 }
             }
@@ -127,6 +125,19 @@ impl ApplyObserver for WatchHistory {
             kept.complete_after = (index, u32::MAX);
         }
         self.newest.send_replace(index);
+    }
+}
+
+fn concerns_devices(event: &Event) -> bool {
+    match event {
+        Event::Opened { .. }
+        | Event::Closed { .. }
+        | Event::Updated { .. }
+        | Event::Created { .. }
+        | Event::Changed { .. }
+        | Event::Removed { .. }
+        | Event::NodeDown { .. } => true,
+        Event::NodeUp { .. } | Event::NodeAdmitted { .. } | Event::BatchApplied(_) => false,
     }
 }
 

@@ -1,16 +1,17 @@
-//! What a leader does on the side: writes the first command of a new cluster, and promotes learners.
+//! What a leader does on the side: writes the first command of a new cluster, promotes learners, keeps house.
 
 use std::sync::Arc;
 
 use tokio::time::MissedTickBehavior;
 
-use super::consensus::Consensus;
+use super::{consensus::Consensus, housekeeping::Housekeeping};
 use crate::{limits::CHORES_EVERY, membership::folder::Folder, model::command::Command, routes::Routes};
 
 /// Runs until Raft stops.
 pub(super) async fn run(consensus: Consensus, routes: Routes, folder: Arc<Folder>) {
     let mut ticks = tokio::time::interval(CHORES_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut housekeeping = Housekeeping::default();
     while consensus.metrics().running_state.is_ok() {
         ticks.tick().await;
         if !consensus.leads_with_quorum() {
@@ -20,6 +21,7 @@ pub(super) async fn run(consensus: Consensus, routes: Routes, folder: Arc<Folder
             found(&consensus, &folder).await;
         } else {
             promote(&consensus).await;
+            housekeeping.tick(&consensus, &routes).await;
         }
     }
 }

@@ -97,8 +97,10 @@ impl Consensus {
     /// Whether this node leads and heard from a quorum within the shortest election time-out.
     pub(crate) fn leads_with_quorum(&self) -> bool {
         let metrics = self.metrics();
+        // An only voter acknowledges to itself; openraft then keeps no time of it.
+        let alone = metrics.membership_config.voter_ids().eq([self.seat.node.0]);
         metrics.current_leader == Some(self.seat.node.0)
-            && metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < RAFT_ELECTION_MIN)
+            && (alone || metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < RAFT_ELECTION_MIN))
     }
 
     /// The term in which this node may grant leases: it leads with a quorum, and has applied an entry of its own term, so

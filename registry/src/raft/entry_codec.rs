@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::model::{
         command::{Command, NodeDown, NodeDownReason},
-        ids::{Incarnation, NodeId},
+        ids::{Incarnation, NodeId, UnixMillis},
     };
 
     fn log_id() -> LogId {
@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn entries_of_each_kind_come_back() {
-        let down = NodeDown { node: NodeId(2), incarnation: Incarnation(9), reason: NodeDownReason::Stopped };
+        let (node, incarnation, at) = (NodeId(2), Incarnation(9), UnixMillis(5));
+        let down = NodeDown { node, incarnation, reason: NodeDownReason::Stopped, at };
         let payloads = [
             EntryPayload::Blank,
             EntryPayload::Normal(Arc::new(Command::NodeDown(down))),

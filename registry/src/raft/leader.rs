@@ -11,6 +11,7 @@ use tonic::{Request, Status, transport::Channel};
 use super::{
     channels::{Channels, Purpose},
     consensus::{Consensus, LeaderError},
+    record_refusal,
 };
 use crate::{
     codec,
@@ -19,6 +20,7 @@ use crate::{
     model::{
         command::Command,
         ids::{Incarnation, LogIndex, NodeId},
+        rejection::{CommandRejection, RecordRejection},
         response::Response,
     },
     routes::Routes,
@@ -33,6 +35,9 @@ pub(crate) struct Leader {
     pub(super) keeper: KeeperHandle,
 }
 
+/// A newer leader may refuse for reasons that this version does not know.
+const UNKNOWN_REFUSAL: &str = "the leader refuses for a reason that this version does not know";
+
 /// What became of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Proposed {
@@ -40,6 +45,8 @@ pub(crate) enum Proposed {
     Committed(LogIndex),
     /// Committed, and refused; for people.
     Rejected(String),
+    /// Committed, and refused because of the record that it is about.
+    RecordRejected(RecordRejection),
 }
 
 impl Leader {
@@ -50,6 +57,9 @@ impl Leader {
                 Ok(()) => {
                     let (index, response) = self.consensus.write(Arc::clone(command)).await?;
                     Ok(match response {
+                        Response::Rejected(CommandRejection::Record(rejection)) => {
+                            Proposed::RecordRejected(rejection)
+                        }
                         Response::Rejected(rejection) => Proposed::Rejected(rejection.to_string()),
                         _ => Proposed::Committed(index),
                     })
@@ -120,6 +130,11 @@ impl Leader {
             Some(propose_response::Result::Index(index)) => Ok(Proposed::Committed(LogIndex(index))),
             Some(propose_response::Result::Rejected(reason)) => Ok(Proposed::Rejected(reason)),
             Some(propose_response::Result::LeaderId(other)) => Err(not_leader(other)),
+            Some(propose_response::Result::RecordRefused(refusal)) => {
+                let rejection = record_refusal::from_proto(&refusal);
+                Ok(rejection
+                    .map_or_else(|| Proposed::Rejected(UNKNOWN_REFUSAL.to_owned()), Proposed::RecordRejected))
+            }
             None => Err(LeaderError::Unknown("an empty answer".to_owned())),
         }
     }

@@ -12,6 +12,7 @@ use super::{
     consensus::{Consensus, LeaderError},
     door::Door,
     leader::Leader,
+    record_refusal,
     type_config::Member,
 };
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     model::{
         command::{AdmitNode, Command},
         ids::{Incarnation, NodeId, StorageId},
+        rejection::CommandRejection,
         response::Response as Applied,
     },
 };
@@ -110,6 +112,9 @@ impl MembershipService for MembershipServer {
         let command = codec::command_from_proto(command);
         let command = command.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let result = match leader.consensus.write(Arc::new(command)).await {
+            Ok((_, Applied::Rejected(CommandRejection::Record(rejection)))) => {
+                propose_response::Result::RecordRefused(record_refusal::to_proto(rejection))
+            }
             Ok((_, Applied::Rejected(rejection))) => {
                 propose_response::Result::Rejected(rejection.to_string())
             }

@@ -2,9 +2,11 @@
 
 mod channels;
 mod chores;
+mod compaction;
 pub(crate) mod consensus;
 mod door;
 pub mod entry_codec;
+mod housekeeping;
 mod identity;
 mod joining;
 pub(crate) mod leader;
@@ -14,6 +16,7 @@ mod network;
 mod presence;
 mod raft_service;
 mod recent_entries;
+mod record_refusal;
 mod saving;
 mod seat;
 pub mod snapshot;
@@ -28,7 +31,9 @@ use rollcall_proto::peer::{
     membership_service_server::MembershipServiceServer, raft_service_server::RaftServiceServer,
 };
 
+pub(crate) use consensus::LeaderError;
 pub use identity::Seat;
+pub(crate) use leader::Proposed;
 pub(crate) use saving::snapshot_at;
 pub(crate) use seat::{Seated, status};
 

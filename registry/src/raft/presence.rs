@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::leader::{Leader, Proposed};
 use crate::{
-    clock::Moment,
+    clock::{Moment, unix_now},
     fatal::{FatalReason, FatalSender},
     leases::{holder::HeldLease, table::Beat},
     limits::LEASE_BEAT,
@@ -100,6 +100,7 @@ impl Presence {
             registration,
             addresses: self.addresses.clone(),
             version: self.version.as_str().into(),
+            at: unix_now(),
         };
         match self.leader.propose(&Arc::new(Command::NodeUp(up))).await {
             Ok(Proposed::Committed(index)) => tracing::info!(%index, %registration, "registered"),
@@ -108,6 +109,7 @@ impl Presence {
                 let known = self.leader.routes.node(self.leader.consensus.seat().node);
                 return after_rejection(known.as_deref(), self.storage, self.boot, reason);
             }
+            Ok(Proposed::RecordRejected(_)) => {}
             Err(error) => tracing::debug!(%error, "not registered yet"),
         }
         Attempt::Wait

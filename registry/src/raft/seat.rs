@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     batcher::{self, BatcherHandle},
+    clock::unix_now,
     fatal::{FatalReason, FatalSender},
     leases::keeper::{self, KeeperHandle},
     model::ids::NodeId,
@@ -131,6 +132,7 @@ fn propose_later(leader: tokio::sync::watch::Receiver<Option<Leader>>) -> batche
                     tracing::warn!(reason, "a batch was refused");
                     false
                 }
+                Ok(Proposed::RecordRejected(_)) => false,
                 Err(error) => {
                     tracing::debug!(%error, "a batch was not committed yet");
                     false
@@ -152,7 +154,8 @@ fn keeper(consensus: &Consensus, routes: &Routes) -> (KeeperHandle, AbortHandle)
         Arc::new(move || granting.granting_term()),
         Arc::new(move |node, incarnation| {
             let consensus = reporting.clone();
-            let down = NodeDown { node, incarnation, reason: NodeDownReason::LeaseLapsed };
+            let reason = NodeDownReason::LeaseLapsed;
+            let down = NodeDown { node, incarnation, reason, at: unix_now() };
             Box::pin(async move {
                 if let Err(error) = consensus.write(Arc::new(Command::NodeDown(down))).await {
                     tracing::debug!(%error, %node, "a lapse was not committed yet");

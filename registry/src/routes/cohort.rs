@@ -13,15 +13,20 @@ use hashbrown::HashSet;
 use parking_lot::RwLock;
 
 use super::{life::Life, shard::RowNumber};
-use crate::model::profile::Profile;
+use crate::model::{profile::Profile, record::Assigned};
 
-/// Rows of one namespace, profile and holder. All but the members never changes: a row moves to another cohort.
+/// Rows of one namespace, profile, assignment and holder. All but the members never changes: a row moves to another cohort.
 #[derive(Debug)]
 pub(crate) struct Cohort {
     /// Unique among the cohorts of a replica's tables; another one on another replica.
     pub(super) id: u64,
     pub(crate) namespace: CompactString,
+    /// What its devices say of themselves.
+    pub(crate) own: Arc<Profile>,
+    /// What they are and offer: their own word, with what is assigned laid over it.
     pub(crate) profile: Arc<Profile>,
+    /// What an administrator says of them. `None`: they made their records by themselves.
+    pub(crate) assigned: Option<Arc<Assigned>>,
     /// Whether calls to its devices are allowed.
     pub(crate) enabled: bool,
     /// The life that holds the sessions. `None`: they are closed.
@@ -34,12 +39,13 @@ impl Cohort {
     pub(super) fn new(
         id: u64,
         namespace: CompactString,
-        profile: Arc<Profile>,
-        enabled: bool,
+        (own, profile): (Arc<Profile>, Arc<Profile>),
+        assigned: Option<Arc<Assigned>>,
         holder: Option<Arc<Life>>,
     ) -> Self {
         let members = RwLock::new(HashSet::new());
-        Self { id, namespace, profile, enabled, holder, count: AtomicU32::new(0), members }
+        let enabled = assigned.as_ref().is_none_or(|assigned| assigned.enabled);
+        Self { id, namespace, own, profile, assigned, enabled, holder, count: AtomicU32::new(0), members }
     }
 
     /// The life that holds the sessions, if it is up.
@@ -64,6 +70,13 @@ impl Cohort {
             holder.gain();
         }
         self.count.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// A row has moved within its shard.
+    pub(super) fn moved(&self, from: RowNumber, to: RowNumber) {
+        let mut members = self.members.write();
+        members.remove(&from);
+        members.insert(to);
     }
 
     /// Removes a row; says whether it was the last.

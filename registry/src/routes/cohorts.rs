@@ -9,13 +9,14 @@ use super::{cohort::Cohort, life::Life};
 use crate::model::{
     ids::{Incarnation, NodeId},
     profile::Profile,
+    record::Assigned,
 };
 
 /// All cohorts that have rows, and the profiles they share.
 #[derive(Debug, Default)]
 pub(super) struct Cohorts {
     table: HashTable<Arc<Cohort>>,
-    /// Each profile once, with the number of cohorts that use it.
+    /// Each profile once, with how often cohorts use it.
     profiles: HashMap<Arc<Profile>, u32>,
     hasher: DefaultHashBuilder,
     next_id: u64,
@@ -26,24 +27,26 @@ impl Cohorts {
     pub(super) fn find_or_make(
         &mut self,
         namespace: &CompactString,
-        profile: &Arc<Profile>,
-        enabled: bool,
+        own: &Arc<Profile>,
+        assigned: Option<&Arc<Assigned>>,
         holder: Option<&Arc<Life>>,
     ) -> Arc<Cohort> {
         let life = life_key(holder);
-        let hash = hash(&self.hasher, namespace, profile, enabled, life);
+        let hash = hash(&self.hasher, namespace, own, assigned, life);
         let is_it = |cohort: &Arc<Cohort>| {
-            cohort.enabled == enabled
-                && life_key(cohort.holder.as_ref()) == life
+            life_key(cohort.holder.as_ref()) == life
                 && cohort.namespace == *namespace
-                && (Arc::ptr_eq(&cohort.profile, profile) || cohort.profile == *profile)
+                && cohort.assigned.as_ref() == assigned
+                && (Arc::ptr_eq(&cohort.own, own) || cohort.own == *own)
         };
         if let Some(found) = self.table.find(hash, is_it) {
             return Arc::clone(found);
         }
-        let profile = self.share(profile);
+        let own = self.share(own);
+        let profile = self.share(&assigned.map_or_else(|| Arc::clone(&own), |assigned| assigned.over(&own)));
         self.next_id += 1;
-        let cohort = Cohort::new(self.next_id, namespace.clone(), profile, enabled, holder.cloned());
+        let (id, namespace) = (self.next_id, namespace.clone());
+        let cohort = Cohort::new(id, namespace, (own, profile), assigned.cloned(), holder.cloned());
         let cohort = Arc::new(cohort);
         let hasher = &self.hasher;
         self.table.insert_unique(hash, Arc::clone(&cohort), |cohort| hash_of(hasher, cohort));
@@ -56,11 +59,21 @@ impl Cohorts {
         if let Ok(entry) = self.table.find_entry(hash, |probe| probe.id == cohort.id) {
             entry.remove();
         }
-        if let Some(users) = self.profiles.get_mut(&cohort.profile) {
-            *users -= 1;
-            if *users == 0 {
-                self.profiles.remove(&cohort.profile);
+        for profile in [&cohort.own, &cohort.profile] {
+            if let Some(users) = self.profiles.get_mut(profile) {
+                *users -= 1;
+                if *users == 0 {
+                    self.profiles.remove(profile);
+                }
             }
+        }
+        // Tables never shrink by themselves; the room of profiles that came once would stay for ever.
+        if is_sparse(self.table.len(), self.table.capacity()) {
+            let (keep, hasher) = (self.table.len() * 2, &self.hasher);
+            self.table.shrink_to(keep, |cohort| hash_of(hasher, cohort));
+        }
+        if is_sparse(self.profiles.len(), self.profiles.capacity()) {
+            self.profiles.shrink_to(self.profiles.len() * 2);
         }
     }
 
@@ -82,6 +95,10 @@ impl Cohorts {
     }
 }
 
+fn is_sparse(used: usize, capacity: usize) -> bool {
+    capacity > 64 && used * 8 < capacity
+}
+
 /// What a life is told apart by. `None`: closed.
 type LifeKey = Option<(NodeId, Incarnation)>;
 
@@ -91,15 +108,15 @@ fn life_key(holder: Option<&Arc<Life>>) -> LifeKey {
 
 fn hash_of(hasher: &DefaultHashBuilder, cohort: &Cohort) -> u64 {
     let life = life_key(cohort.holder.as_ref());
-    hash(hasher, &cohort.namespace, &cohort.profile, cohort.enabled, life)
+    hash(hasher, &cohort.namespace, &cohort.own, cohort.assigned.as_ref(), life)
 }
 
 fn hash(
     hasher: &DefaultHashBuilder,
     namespace: &str,
     profile: &Profile,
-    enabled: bool,
+    assigned: Option<&Arc<Assigned>>,
     life: LifeKey,
 ) -> u64 {
-    hasher.hash_one((namespace, profile, enabled, life))
+    hasher.hash_one((namespace, profile, assigned, life))
 }

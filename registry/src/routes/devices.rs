@@ -61,6 +61,7 @@ fn view_of(row: &Row) -> DeviceView {
         profile: Arc::clone(&row.cohort.profile),
         enabled: row.cohort.enabled,
         session: row.valid_session(),
+        standing: row.standing().away_since(row.unused_since().unwrap_or_default()),
     }
 }
 

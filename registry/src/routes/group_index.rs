@@ -59,6 +59,9 @@ impl GroupIndex {
         for name in &cohort.profile.groups {
             let Some(group) = groups.get_mut(name) else { continue };
             group.cohorts.swap_remove(&cohort.id);
+            if group.cohorts.capacity() > 64 && group.cohorts.len() * 8 < group.cohorts.capacity() {
+                group.cohorts.shrink_to(group.cohorts.len() * 2);
+            }
             if group.cohorts.is_empty() {
                 groups.remove(name);
             }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::model::ids::{Incarnation, NodeId};
+use crate::model::ids::{Incarnation, NodeId, UnixMillis};
 
 /// One life of a node.
 #[derive(Debug)]
@@ -10,18 +10,21 @@ pub(crate) struct Life {
     pub(crate) node: NodeId,
     pub(crate) incarnation: Incarnation,
     up: AtomicBool,
+    /// By the clock of whoever said so; final once the life is over.
+    ended_at: AtomicU64,
     sessions: AtomicU64,
 }
 
 impl Life {
     /// A life that has begun.
     pub(crate) fn begun(node: NodeId, incarnation: Incarnation) -> Self {
-        Self { node, incarnation, up: AtomicBool::new(true), sessions: AtomicU64::new(0) }
+        let (up, ended_at, sessions) = (AtomicBool::new(true), AtomicU64::new(0), AtomicU64::new(0));
+        Self { node, incarnation, up, ended_at, sessions }
     }
 
     /// A life that is over; rows still name it.
     pub(crate) fn over(node: NodeId, incarnation: Incarnation) -> Self {
-        Self { node, incarnation, up: AtomicBool::new(false), sessions: AtomicU64::new(0) }
+        Self { up: AtomicBool::new(false), ..Self::begun(node, incarnation) }
     }
 
     /// Whether its sessions count.
@@ -29,9 +32,24 @@ impl Life {
         self.up.load(Ordering::Acquire)
     }
 
-    /// Makes all its sessions void.
-    pub(crate) fn end(&self) {
-        self.up.store(false, Ordering::Release);
+    /// Makes all its sessions void. A second time changes nothing.
+    pub(crate) fn end(&self, at: UnixMillis) {
+        if self.is_up() {
+            self.ended_at.store(at.0, Ordering::Relaxed);
+            self.up.store(false, Ordering::Release);
+        }
+    }
+
+    /// When it ended; 0: it has not, or nobody said when.
+    pub(crate) fn ended_at(&self) -> UnixMillis {
+        UnixMillis(self.ended_at.load(Ordering::Relaxed))
+    }
+
+    /// A snapshot's row says when this life ended.
+    pub(crate) fn was_over_at(&self, at: UnixMillis) {
+        if !self.is_up() {
+            self.ended_at.store(at.0, Ordering::Relaxed);
+        }
     }
 
     /// The rows that name it, valid or void.

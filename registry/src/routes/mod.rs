@@ -7,6 +7,7 @@ mod cohorts;
 mod devices;
 mod group_index;
 mod groups;
+mod leftovers;
 pub(crate) mod life;
 pub(crate) mod roster;
 pub(crate) mod row;
@@ -20,7 +21,11 @@ use std::sync::{Arc, atomic::Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::model::ids::{ClusterId, LogIndex, NodeId};
+use crate::model::{
+    ids::{ClusterId, LogIndex, NodeId},
+    policy::Policy,
+};
+pub use leftovers::Leftovers;
 use tables::Tables;
 use view::{Counts, NodeView};
 
@@ -57,6 +62,11 @@ impl Routes {
     /// What the cluster adds to each epoch.
     pub fn epoch_base(&self) -> u64 {
         self.tables.load().roster.load().epoch_base
+    }
+
+    /// The rules for records.
+    pub fn policy(&self) -> Policy {
+        self.tables.load().roster.load().policy
     }
 
     /// The last log index applied.

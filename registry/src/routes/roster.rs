@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use compact_str::CompactString;
 
 use super::{life::Life, view::NodeView};
-use crate::model::ids::{ClusterId, NodeId};
+use crate::model::{
+    ids::{ClusterId, NodeId},
+    policy::Policy,
+};
 
 /// A node and its current or last life.
 #[derive(Debug, Clone)]
@@ -20,6 +23,7 @@ pub(crate) struct Roster {
     pub(crate) cluster_id: Option<ClusterId>,
     pub(crate) token_key: Option<[u8; 32]>,
     pub(crate) epoch_base: u64,
+    pub(crate) policy: Policy,
     pub(crate) nodes: BTreeMap<NodeId, RosterNode>,
     pub(crate) names: BTreeMap<CompactString, NodeId>,
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{row::Row, slot_index::SlotIndex};
+use super::{cohort::Cohort, row::Row, slot_index::SlotIndex};
 use crate::limits::ROW_CHUNK;
 
 /// Rows that are copied together.
@@ -69,6 +69,51 @@ impl Shard {
         if let Some(chunk) = self.chunks.get_mut(slot / ROW_CHUNK) {
             Arc::make_mut(chunk)[slot % ROW_CHUNK] = Some(row);
         }
+    }
+
+    /// Removes the row of a slot that is in use. The last row takes its place, so that slots in use have no gaps and memory
+    /// follows their number; returns that row's former slot, and its cohort.
+    pub(super) fn remove(
+        &mut self,
+        hash: u64,
+        slot: u32,
+        hash_of: impl Fn(&Row) -> u64,
+    ) -> Option<(u32, Arc<Cohort>)> {
+        let (chunks, slots) = (&self.chunks, &mut self.slots);
+        slots.remove(hash, slot, |slot| row_in(chunks, slot).map_or(0, &hash_of));
+        let last = self.rows.checked_sub(1)?;
+        self.rows = last;
+        let taken = self.take(last)?;
+        let moved = (slot != last).then(|| {
+            self.slots.moved(hash_of(&taken), last, slot);
+            let cohort = Arc::clone(&taken.cohort);
+            self.replace(slot, taken);
+            (last, cohort)
+        });
+        self.chunks.truncate((last as usize).div_ceil(ROW_CHUNK));
+        if self.chunks.capacity() > 8 && self.chunks.len() * 4 < self.chunks.capacity() {
+            self.chunks.shrink_to(self.chunks.len() * 2);
+        }
+        let chunks = &self.chunks;
+        self.slots.shrink(|slot| row_in(chunks, slot).map_or(0, &hash_of));
+        moved
+    }
+
+    fn take(&mut self, slot: u32) -> Option<Row> {
+        let slot = slot as usize;
+        Arc::make_mut(self.chunks.get_mut(slot / ROW_CHUNK)?)[slot % ROW_CHUNK].take()
+    }
+
+    /// Whether the slots in use have no gaps, each row is found, and there is no more room than they need.
+    pub(super) fn is_dense(&self, hash_of: impl Fn(&Row) -> u64) -> bool {
+        let is_found = |slot| {
+            let row = self.row(slot);
+            row.is_some_and(|row| self.slots.find(hash_of(row), |found| found == slot).is_some())
+        };
+        (0..self.rows).all(is_found)
+            && self.chunks.iter().flat_map(|chunk| chunk.iter().flatten()).count() == self.rows as usize
+            && self.chunks.len() == (self.rows as usize).div_ceil(ROW_CHUNK)
+            && self.slots.is_fit(self.rows as usize)
     }
 
     /// The rows as they are now; later changes do not show.

@@ -92,6 +92,11 @@ impl Tables {
         self.shards[number.shard()].0.read().row(number.slot()).map(read)
     }
 
+    /// Whether each shard has no gaps, finds its rows, and takes no more room than they need. Reads every row.
+    pub(crate) fn are_dense(&self) -> bool {
+        self.shards.iter().all(|shard| shard.0.read().is_dense(|row| self.hash_of_row(row)))
+    }
+
     /// All rows, in no order. Each shard is locked while its pointers are cloned; without a writer between the
     /// locks this is the state of one moment.
     pub(crate) fn chunks(&self) -> Vec<Arc<Chunk>> {

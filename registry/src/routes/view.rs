@@ -6,8 +6,10 @@ use compact_str::CompactString;
 
 use crate::model::{
     command::Addresses,
+    event::SessionRef,
     ids::{AttachNumber, BootCounter, DeviceKey, Epoch, Incarnation, InstanceId, NodeId, StorageId},
     profile::Profile,
+    record::Standing,
 };
 
 /// A node, as the registry knows it.
@@ -36,12 +38,14 @@ pub struct NodeView {
 pub struct DeviceView {
     /// Which.
     pub key: DeviceKey,
-    /// What it is and offers.
+    /// What it is and offers, by its own word and by what is assigned.
     pub profile: Arc<Profile>,
     /// Whether calls to it are allowed.
     pub enabled: bool,
     /// Its valid session: the holder is up in that incarnation.
     pub session: Option<SessionView>,
+    /// Who answers for its record. Of one that the device made: since when it has had no valid session.
+    pub standing: Standing,
 }
 
 /// A valid session.
@@ -57,6 +61,14 @@ pub struct SessionView {
     pub instance: InstanceId,
     /// The agent's own order of its attaches.
     pub attach_number: AttachNumber,
+}
+
+impl SessionView {
+    /// What identifies it.
+    pub fn reference(&self) -> SessionRef {
+        let Self { node, incarnation, epoch, instance, .. } = *self;
+        SessionRef { node, incarnation, epoch, instance }
+    }
 }
 
 /// The way to a named device.

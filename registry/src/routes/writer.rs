@@ -4,8 +4,9 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{cohort::Cohort, cohorts::Cohorts, life::Life, row::Row, shard::RowNumber, tables::Tables};
 use crate::model::{
-    ids::{AttachNumber, DeviceKey, Epoch, InstanceId},
+    ids::{AttachNumber, DeviceKey, Epoch, InstanceId, UnixMillis},
     profile::Profile,
+    record::Standing,
 };
 
 /// Where a device's row is, or would be.
@@ -26,8 +27,9 @@ pub(crate) struct Content {
     pub(crate) epoch: Epoch,
     pub(crate) instance: InstanceId,
     pub(crate) attach_number: AttachNumber,
+    /// What the device says of itself.
     pub(crate) profile: Arc<Profile>,
-    pub(crate) enabled: bool,
+    pub(crate) standing: Standing,
     pub(crate) holder: Option<Arc<Life>>,
 }
 
@@ -38,10 +40,15 @@ impl Content {
             epoch: row.epoch,
             instance: row.instance,
             attach_number: row.attach_number,
-            profile: Arc::clone(&row.cohort.profile),
-            enabled: row.cohort.enabled,
+            profile: Arc::clone(&row.cohort.own),
+            standing: row.standing(),
             holder: row.cohort.holder.clone(),
         }
+    }
+
+    /// The same with the session closed, at that time.
+    pub(crate) fn closed(self, at: UnixMillis) -> Self {
+        Self { standing: self.standing.away_since(at), holder: None, ..self }
     }
 }
 
@@ -84,11 +91,17 @@ impl Writer {
         Place { hash, found }
     }
 
-    /// Writes a device's row, at the place where [`Self::find`] just found or missed it.
-    pub(crate) fn put(&mut self, place: Place, key: &DeviceKey, content: Content) {
-        let Content { epoch, instance, attach_number, profile, enabled, holder } = content;
-        let cohort = self.cohorts.find_or_make(&key.namespace, &profile, enabled, holder.as_ref());
-        let row = |device| Row { device, epoch, instance, attach_number, cohort: Arc::clone(&cohort) };
+    /// Writes a device's row, at the place where [`Self::find`] just found or missed it. Returns what the device is and
+    /// offers, with what is assigned.
+    pub(crate) fn put(&mut self, place: Place, key: &DeviceKey, content: Content) -> Arc<Profile> {
+        let Content { epoch, instance, attach_number, profile, standing, holder } = content;
+        let assigned = match &standing {
+            Standing::SelfMade { .. } => None,
+            Standing::Registered { assigned, .. } => Some(assigned),
+        };
+        let cohort = self.cohorts.find_or_make(&key.namespace, &profile, assigned, holder.as_ref());
+        let session = (epoch, instance, attach_number);
+        let row = |device| Row::new(device, session, &standing, Arc::clone(&cohort));
         match place.found {
             None => {
                 let number = self.insert(place.hash, row(key.device.clone()));
@@ -101,6 +114,22 @@ impl Writer {
                     self.leave(&old.cohort, number);
                 }
             }
+        }
+        Arc::clone(&cohort.profile)
+    }
+
+    /// Removes a device's row, if [`Self::find`] just found it there. The shard's last row takes its slot.
+    pub(crate) fn remove(&mut self, place: Place) {
+        let Some((number, old)) = place.found else { return };
+        let shard = number.shard();
+        let moved = {
+            let mut rows = self.tables.shards[shard].0.write();
+            rows.remove(place.hash, number.slot(), |row| self.tables.hash_of_row(row))
+        };
+        self.tables.devices.fetch_sub(1, Ordering::Relaxed);
+        self.leave(&old.cohort, number);
+        if let Some((slot, cohort)) = moved {
+            cohort.moved(RowNumber::new(shard, slot), number);
         }
     }
 

@@ -1,11 +1,12 @@
 //! Reading the scripts' inputs: a word, then arguments, some of them `key=value`.
 
-use std::{str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use rollcall_registry::model::{
-    command::{ChangeKind, OpenSession, SessionChange},
-    ids::{AttachNumber, DeviceKey, Epoch, InstanceId, LogIndex},
-    profile::Profile,
+    command::{ChangeKind, Command, Expect, OpenSession, PutDevice, SessionChange, SetPolicy},
+    ids::{AttachNumber, DeviceKey, Epoch, Etag, InstanceId, LogIndex},
+    policy::RegistrationMode,
+    profile::{Profile, canonical_labels, canonical_names},
 };
 
 /// One line of input.
@@ -44,6 +45,40 @@ impl<'a> Line<'a> {
     fn profile(self) -> Arc<Profile> {
         let (groups, actions) = (self.all("group"), self.all("action"));
         Arc::new(Profile::new(groups, self.labels(), actions, self.number("capacity", 1)))
+    }
+
+    /// `group=` and `label=` without a value: none assigned any more.
+    pub(crate) fn put(self, expect: Expect) -> Command {
+        let given = |key| self.all(key).next().is_some();
+        let groups = || canonical_names(self.all("group").filter(|group| !group.is_empty()));
+        let labels = || canonical_labels(self.all("label").filter_map(|label| label.split_once(':')));
+        Command::PutDevice(PutDevice {
+            device: device(self.word(1)),
+            expect,
+            new_etag: Etag(self.number("etag", 0)),
+            groups: given("group").then(groups),
+            labels: given("label").then(labels),
+            enabled: self.all("enabled").next().map(|enabled| enabled.parse().unwrap()),
+        })
+    }
+
+    pub(crate) fn expect(self) -> Expect {
+        self.all("if").next().map_or(Expect::AnyRecord, |etag| Expect::Etag(Etag(etag.parse().unwrap())))
+    }
+
+    pub(crate) fn policy(self) -> Command {
+        let registration = self.words().nth(1).map(|mode| match mode {
+            "open" => RegistrationMode::Open,
+            "known" => RegistrationMode::Known,
+            other => panic!("unknown mode {other:?}"),
+        });
+        let record_ttl = self.all("ttl").next().map(|ttl| Duration::from_secs(ttl.parse().unwrap()));
+        Command::SetPolicy(SetPolicy { registration, record_ttl })
+    }
+
+    /// A row, indented below its sweep.
+    pub(crate) fn swept(self, base: u64) -> (DeviceKey, Epoch) {
+        (device(self.word(0)), epoch(base, self.word(1)))
     }
 
     /// A change of a session, indented below its batch.

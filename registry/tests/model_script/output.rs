@@ -1,13 +1,17 @@
 //! Writing what the scripts' inputs give, one short line each.
 
 use rollcall_registry::model::{
-    event::{Event, SessionRef},
-    ids::Epoch,
+    event::{CloseCause, Event, SessionRef},
+    ids::{Epoch, Etag, UnixMillis},
     profile::Profile,
+    record::Standing,
     rejection::ChangeRejection,
     response::Response,
 };
-use rollcall_registry::routes::view::{DeviceView, NodeView, Route, SessionView};
+use rollcall_registry::routes::{
+    Leftovers,
+    view::{DeviceView, NodeView, Route, SessionView},
+};
 
 /// `index.position`, or 0 for none.
 pub(crate) fn epoch(base: u64, epoch: Epoch) -> String {
@@ -32,6 +36,7 @@ fn refusal(base: u64, rejection: &ChangeRejection) -> String {
         ChangeRejection::OlderAttach { newer } => format!("older attach than {}", epoch(base, *newer)),
         ChangeRejection::EpochMismatch { current } => format!("the epoch is {}", epoch(base, *current)),
         ChangeRejection::Disabled => "disabled".into(),
+        ChangeRejection::NotRegistered => "not registered".into(),
     }
 }
 
@@ -41,7 +46,17 @@ pub(crate) fn event(base: u64, event: &Event) -> String {
             let replaced = replaced.map(|replaced| format!(", replaces {}", session_ref(base, &replaced)));
             format!("opened {device} {}{}", session_ref(base, session), replaced.unwrap_or_default())
         }
-        Event::Closed { device, session } => format!("closed {device} {}", session_ref(base, session)),
+        Event::Closed { device, session, cause } => {
+            let cause = match cause {
+                CloseCause::Asked => "",
+                CloseCause::Disabled => ", it is disabled",
+                CloseCause::Deleted => ", it is deleted",
+            };
+            format!("closed {device} {}{cause}", session_ref(base, session))
+        }
+        Event::Created { device, profile } => format!("created {device} {}", self::profile(profile)),
+        Event::Changed { device, profile } => format!("changed {device} {}", self::profile(profile)),
+        Event::Removed { device, .. } => format!("removed {device}"),
         Event::Updated { device, session, profile } => {
             format!("updated {device} {} {}", session_ref(base, session), self::profile(profile))
         }
@@ -82,7 +97,24 @@ pub(crate) fn device(base: u64, view: Option<&DeviceView>) -> String {
     let Some(view) = view else { return "unknown".into() };
     let session = view.session.map_or("no session".into(), |session| session_view(base, &session));
     let enabled = if view.enabled { "enabled" } else { "disabled" };
-    format!("{} {enabled}, {session}, {}", view.key, profile(&view.profile))
+    format!("{} {enabled}, {session}, {}{}", view.key, profile(&view.profile), standing(&view.standing))
+}
+
+fn standing(standing: &Standing) -> String {
+    match standing {
+        Standing::SelfMade { away_since: UnixMillis(0) } => String::new(),
+        Standing::SelfMade { away_since } => format!(", away since {away_since}"),
+        Standing::Registered { etag: Etag(etag), .. } => format!(", registered as {etag}"),
+    }
+}
+
+pub(crate) fn leftovers(base: u64, found: &Leftovers) -> String {
+    let mut expired: Vec<String> = found.expired.iter().map(|device| device.device.to_string()).collect();
+    let mut void: Vec<String> =
+        found.void.iter().map(|(device, at)| format!("{} {}", device.device, epoch(base, *at))).collect();
+    expired.sort();
+    void.sort();
+    format!("expired {expired:?}, void {void:?}")
 }
 
 pub(crate) fn node(view: &NodeView) -> String {

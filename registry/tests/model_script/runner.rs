@@ -1,11 +1,14 @@
 //! Runs the inputs of a script against a state, checking all invariants after each.
 
-use rollcall_proto::storage::{SnapshotRecord, snapshot_record::Kind};
 use rollcall_registry::model::{
     command::{
-        Addresses, AdmitNode, Batch, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp,
+        Addresses, AdmitNode, Batch, Command, DeleteDevice, Expect, FoundCluster, FoundingMember, NodeDown,
+        NodeDownReason, NodeUp, RemoveExpired, Sweep,
     },
-    ids::{BatchNumber, BootCounter, ClusterId, Incarnation, LogIndex, NodeId, Registration, StorageId},
+    ids::{
+        BatchNumber, BootCounter, ClusterId, Etag, Incarnation, LogIndex, NodeId, Registration, StorageId,
+        UnixMillis,
+    },
     invariants::{self, EpochHistory},
     state::State,
 };
@@ -58,25 +61,42 @@ impl Runner {
                 registration: Registration(line.number("reg", 1)),
                 addresses: addresses(),
                 version: line.all("version").collect(),
+                at: UnixMillis(line.number("t", 0)),
             })),
             "down" => self.apply(&Command::NodeDown(NodeDown {
                 node: NodeId(line.id(1)),
                 incarnation: Incarnation(line.number("inc", 0)),
                 reason: NodeDownReason::LeaseLapsed,
+                at: UnixMillis(line.number("t", 0)),
             })),
             "batch" => self.apply(&Command::Batch(Batch {
                 node: NodeId(line.id(1)),
                 incarnation: Incarnation(line.number("inc", 0)),
                 number: BatchNumber(line.number("no", 0)),
                 changes: below.iter().map(|line| line.change(self.base)).collect(),
+                at: UnixMillis(line.number("t", 0)),
+            })),
+            "create" => self.apply(&line.put(Expect::NoRecord)),
+            "put" => self.apply(&line.put(line.expect())),
+            "delete" => self.apply(&Command::DeleteDevice(DeleteDevice {
+                device: input::device(line.word(1)),
+                etag: line.all("if").next().map(|etag| Etag(etag.parse().unwrap())),
+            })),
+            "policy" => self.apply(&line.policy()),
+            "expire" => self.apply(&Command::RemoveExpired(RemoveExpired {
+                cutoff: UnixMillis(line.number("before", 0)),
+                at: UnixMillis(line.number("t", 0)),
+                devices: line.words().skip(1).map(input::device).collect(),
+            })),
+            "sweep" => self.apply(&Command::Sweep(Sweep {
+                rows: below.iter().map(|line| line.swept(self.base)).collect(),
             })),
             "blank" => {
                 self.index += 1;
                 self.state.advance(LogIndex(self.index));
                 String::new()
             }
-            "restore" => self.restore(|_| ()),
-            "disable" => self.disable(line.word(1)),
+            "restore" => self.restore(),
             _ => self.look(line),
         }
     }
@@ -114,30 +134,14 @@ impl Runner {
     }
 
     /// Replaces the state by its own snapshot's; a handle taken before must show the new one.
-    fn restore(&mut self, edit: impl Fn(&mut SnapshotRecord)) -> String {
-        use prost::Message;
+    fn restore(&mut self) -> String {
         let mut bytes = Vec::new();
         self.state.snapshot().write(&mut bytes).unwrap();
-        let (mut rest, mut edited) = (bytes.as_slice(), Vec::new());
-        while !rest.is_empty() {
-            let mut record = SnapshotRecord::decode_length_delimited(&mut rest).unwrap();
-            edit(&mut record);
-            record.encode_length_delimited(&mut edited).unwrap();
-        }
-        let mut restored = State::restore(&mut edited.as_slice()).unwrap();
+        let mut restored = State::restore(&mut bytes.as_slice()).unwrap();
+        assert_eq!(restored.digest(), self.state.digest());
         restored.advance(LogIndex(self.index));
         self.state.install(restored);
         String::new()
-    }
-
-    fn disable(&mut self, device: &str) -> String {
-        self.restore(|record| {
-            if let Some(Kind::Device(row)) = &mut record.kind
-                && row.device_id == device
-            {
-                row.disabled = true;
-            }
-        })
     }
 
     fn look(&self, line: Line<'_>) -> String {
@@ -169,6 +173,14 @@ impl Runner {
                     format!("{} connected={} capacity={}", group.name, group.connected, group.capacity)
                 };
                 routes.groups_after("", line.all("after").next(), 100).iter().map(group).collect()
+            }
+            "policy?" => {
+                let policy = routes.policy();
+                vec![format!("{:?}, records stay {:?}", policy.registration, policy.record_ttl)]
+            }
+            "leftovers" => {
+                let cutoff = line.all("before").next().map(|before| UnixMillis(before.parse().unwrap()));
+                vec![output::leftovers(self.base, &routes.leftovers(cutoff, 100))]
             }
             "nodes" => routes.nodes().iter().map(|node| output::node(node)).collect(),
             "counts" => {

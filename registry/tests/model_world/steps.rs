@@ -14,8 +14,22 @@ pub(crate) enum Step {
     RepeatBatch { node: u64 },
     StrayBatch { node: u64, incarnation: Newness, ahead: u64 },
     Admit { name: u8, storage: u8 },
+    Put { device: u8, expect: Expecting, etag: u64, assign: u8, enabled: Option<bool> },
+    Delete { device: u8, expect: Expecting },
+    Policy { known: Option<bool> },
+    Expire { cutoff: u64, at: u64 },
+    Sweep,
     Blank,
     Restore,
+}
+
+/// What an administrator expects a record to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Expecting {
+    None,
+    Any,
+    Current,
+    Stale,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +71,10 @@ fn newness() -> impl Strategy<Value = Newness> {
     prop_oneof![3 => Just(Newness::Current), 1 => Just(Newness::Old)]
 }
 
+fn expecting() -> impl Strategy<Value = Expecting> {
+    prop_oneof![Just(Expecting::None), Just(Expecting::Any), Just(Expecting::Current), Just(Expecting::Stale)]
+}
+
 pub(crate) fn step() -> impl Strategy<Value = Step> {
     let node = 1..=NODES;
     let registering = prop_oneof![
@@ -73,6 +91,12 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (node, newness(), 0..3_u64)
             .prop_map(|(node, incarnation, ahead)| Step::StrayBatch { node, incarnation, ahead }),
         1 => (0..6_u8, 0..2_u8).prop_map(|(name, storage)| Step::Admit { name, storage }),
+        3 => (0..DEVICES, expecting(), 1..1_000_u64, 0..4_u8, prop::option::of(any::<bool>()))
+            .prop_map(|(device, expect, etag, assign, enabled)| Step::Put { device, expect, etag, assign, enabled }),
+        1 => (0..DEVICES, expecting()).prop_map(|(device, expect)| Step::Delete { device, expect }),
+        1 => prop::option::of(any::<bool>()).prop_map(|known| Step::Policy { known }),
+        1 => (0..100_u64, 0..100_u64).prop_map(|(cutoff, at)| Step::Expire { cutoff, at }),
+        1 => Just(Step::Sweep),
         1 => Just(Step::Blank),
         1 => Just(Step::Restore),
     ]

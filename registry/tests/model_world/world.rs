@@ -5,15 +5,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use rollcall_registry::{
     model::{
         command::{
-            Addresses, AdmitNode, Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown,
-            NodeDownReason, NodeUp, OpenSession, SessionChange,
+            Addresses, AdmitNode, Batch, ChangeKind, Command, DeleteDevice, Expect, FoundCluster,
+            FoundingMember, NodeDown, NodeDownReason, NodeUp, OpenSession, PutDevice, RemoveExpired,
+            SessionChange, SetPolicy, Sweep,
         },
         event::Event,
         ids::{
-            AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId,
-            LogIndex, NodeId, Registration, StorageId,
+            AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Etag, Incarnation,
+            InstanceId, LogIndex, NodeId, Registration, StorageId, UnixMillis,
         },
         invariants::EpochHistory,
+        policy::RegistrationMode,
         profile::Profile,
         response::Response,
         state::{Applied, State},
@@ -21,7 +23,7 @@ use rollcall_registry::{
     routes::view::DeviceView,
 };
 
-use super::steps::{Change, DEVICES, NODES, Newness, Registering, Step};
+use super::steps::{Change, DEVICES, Expecting, NODES, Newness, Registering, Step};
 
 /// A node as the test sees it.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +92,7 @@ impl World {
                     node: NodeId(*node),
                     incarnation,
                     reason: NodeDownReason::LeaseLapsed,
+                    at: self.now(),
                 })
             }
             Step::Batch { node, changes } => {
@@ -108,6 +111,29 @@ impl World {
                 storage: StorageId(u128::from(*storage) * 100 + u128::from(*name)),
                 addresses: Addresses { peer: format!("host-{storage}:7402"), ..Addresses::default() },
             }),
+            Step::Put { device: number, expect, etag, assign, enabled } => {
+                self.put(*number, *expect, Etag(*etag), *assign, *enabled)
+            }
+            Step::Delete { device: number, expect } => {
+                let device = device(*number);
+                let etag = match self.expect(&device, *expect) {
+                    Expect::NoRecord | Expect::AnyRecord => None,
+                    Expect::Etag(etag) => Some(etag),
+                };
+                Command::DeleteDevice(DeleteDevice { device, etag })
+            }
+            Step::Policy { known } => {
+                let mode = |known| if known { RegistrationMode::Known } else { RegistrationMode::Open };
+                Command::SetPolicy(SetPolicy { registration: known.map(mode), record_ttl: None })
+            }
+            Step::Expire { cutoff, at } => Command::RemoveExpired(RemoveExpired {
+                cutoff: UnixMillis(*cutoff),
+                at: UnixMillis(*at),
+                devices: (0..DEVICES).map(device).collect(),
+            }),
+            Step::Sweep => {
+                Command::Sweep(Sweep { rows: self.state.routes().leftovers(None, usize::MAX).void })
+            }
             Step::Blank => {
                 let index = LogIndex(self.state.applied_index().0 + 1);
                 self.state.advance(index);
@@ -175,6 +201,41 @@ impl World {
         SessionChange { device: device(*number), kind }
     }
 
+    fn put(
+        &self,
+        number: u8,
+        expect: Expecting,
+        new_etag: Etag,
+        assign: u8,
+        enabled: Option<bool>,
+    ) -> Command {
+        let device = device(number);
+        let assigned = profile(assign);
+        Command::PutDevice(PutDevice {
+            expect: self.expect(&device, expect),
+            device,
+            new_etag,
+            groups: (assign > 0).then(|| assigned.groups.clone()),
+            labels: (assign > 1).then(|| assigned.labels.clone()),
+            enabled,
+        })
+    }
+
+    fn expect(&self, device: &DeviceKey, expect: Expecting) -> Expect {
+        let current = self.state.routes().device(device).map_or(Etag(77), |view| view.standing.etag());
+        match expect {
+            Expecting::None => Expect::NoRecord,
+            Expecting::Any => Expect::AnyRecord,
+            Expecting::Current => Expect::Etag(current),
+            Expecting::Stale => Expect::Etag(Etag(current.0 + 1)),
+        }
+    }
+
+    /// A clock that rises with the log; nothing but expiry looks at it.
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.state.applied_index().0)
+    }
+
     /// A device's epoch of this age; one that was never given if it has none so old.
     fn epoch(&self, number: u8, age: usize) -> Epoch {
         let known = self.epochs.get(&device(number));
@@ -182,6 +243,7 @@ impl World {
     }
 
     fn up(&mut self, node: u64, registration: Registering) -> Command {
+        let at = self.now();
         let peer = self.peers.get_mut(&node).unwrap();
         match registration {
             Registering::Next => peer.registration += 1,
@@ -196,6 +258,7 @@ impl World {
             registration: Registration(peer.registration.saturating_sub(older)),
             addresses: Addresses::default(),
             version: "1".into(),
+            at,
         })
     }
 
@@ -213,6 +276,7 @@ impl World {
             incarnation: self.incarnation(node, newness),
             number: BatchNumber(self.peers[&node].number + ahead),
             changes,
+            at: self.now(),
         })
     }
 

@@ -73,7 +73,7 @@ pub(crate) enum Taken<W, C> {
 }
 
 /// Where the time of an answered call went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Spent {
     /// Waiting for room.
     pub(crate) queue: Duration,

@@ -1,10 +1,13 @@
 //! The decisions of the router: `(state, input, now)` in, effects out. No clock, I/O, randomness or lock in here.
 
+pub(crate) mod affinity;
 pub(crate) mod device;
 #[cfg(test)]
 mod golden;
 pub(crate) mod in_flight;
 pub(crate) mod lanes;
+pub(crate) mod once;
 pub(crate) mod pick;
 pub(crate) mod placement;
 pub(crate) mod queue;
+pub(crate) mod retry;

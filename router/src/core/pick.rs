@@ -12,7 +12,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    fn has_room(self) -> bool {
+    /// Whether it can start a call now.
+    pub(crate) fn has_room(self) -> bool {
         self.calls < self.capacity
     }
 

@@ -6,12 +6,14 @@ use std::sync::{
 };
 
 use compact_str::CompactString;
+use parking_lot::Mutex;
 use rollcall_registry::{Registrar, model::ids::DEFAULT_NAMESPACE};
 use tokio::time::Instant;
 
 use super::{flight::Flight, trip::Trip};
 use crate::{
     call::{Call, Reply},
+    core::retry::Budget,
     limits,
     links::peers::Peers,
     outcome::{Failure, Outcome, Reason, Stage},
@@ -27,6 +29,7 @@ pub(crate) struct Dispatcher<R> {
     pub(crate) in_flight: AtomicUsize,
     pub(crate) stopped: AtomicBool,
     pub(super) next_call: AtomicU64,
+    pub(super) retries: Mutex<Budget>,
     waiters: AtomicUsize,
 }
 
@@ -40,6 +43,7 @@ impl<R: Registrar> Dispatcher<R> {
             in_flight: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             next_call: AtomicU64::new(rand::random()),
+            retries: Mutex::new(Budget::new(limits::RETRY_BUDGET)),
             waiters: AtomicUsize::new(0),
         }
     }
@@ -86,10 +90,11 @@ impl<R: Registrar> Dispatcher<R> {
         }
     }
 
-    async fn route(&self, call: &Call, trip: &mut Trip) -> Result<Reply, Failure> {
-        match &call.device_id {
-            Some(device) => self.to_device(call, device, trip).await,
-            None => self.to_any(call, trip).await,
+    pub(super) async fn route_once(&self, call: &Call, trip: &mut Trip) -> Result<Reply, Failure> {
+        match (&call.device_id, &call.affinity_key) {
+            (Some(device), _) => self.to_device(call, device, trip).await,
+            (None, Some(key)) => self.to_its_own(call, key, trip).await,
+            (None, None) => self.to_any(call, trip).await,
         }
     }
 

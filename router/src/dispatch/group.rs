@@ -66,14 +66,9 @@ impl<R: Registrar> Dispatcher<R> {
         }
         let mut candidates = Vec::new();
         let routes = self.registry.routes();
-        match routes.candidates(query.namespace, query.group, query.action, query.labels, &mut candidates) {
-            GroupMatch::Found => {}
-            GroupMatch::NoDevice => return Err(no_device()),
-            GroupMatch::ActionUnknown => {
-                let message = "no connected device of the group offers the action";
-                return Err(Failure::not_executed(Reason::ActionUnknown, message));
-            }
-        }
+        let found =
+            routes.candidates(query.namespace, query.group, query.action, query.labels, &mut candidates);
+        nobody(found)?;
         candidates.retain(|candidate| !tried.contains(&candidate.node));
         let here = candidates.iter().any(|candidate| candidate.node == me);
         let peers: Vec<Holder> = candidates.iter().filter_map(|candidate| self.holder(candidate)).collect();
@@ -91,6 +86,18 @@ impl<R: Registrar> Dispatcher<R> {
     }
 }
 
-fn no_device() -> Failure {
+/// The failure of a group that cannot take a call.
+pub(super) fn nobody(found: GroupMatch) -> Result<(), Failure> {
+    match found {
+        GroupMatch::Found => Ok(()),
+        GroupMatch::NoDevice => Err(no_device()),
+        GroupMatch::ActionUnknown => {
+            let message = "no connected device of the group offers the action";
+            Err(Failure::not_executed(Reason::ActionUnknown, message))
+        }
+    }
+}
+
+pub(super) fn no_device() -> Failure {
     Failure::not_executed(Reason::NoDevice, "no connected device of the group matches")
 }

@@ -7,12 +7,13 @@ use rollcall_registry::{
 use tokio::time::Instant;
 
 use crate::{
-    core::{device::Queueing, pick::Room},
+    core::{device::Queueing, once::CallName, pick::Room},
     delivery::{Delivery, ReplyTo},
     limits,
     outcome::{Failure, Reason},
     sessions::{
-        connection::Ticket, device_sessions::DeviceSessions, live::LiveDevice, slot::Terms, table::GroupQuery,
+        device_sessions::DeviceSessions, live::LiveDevice, shared_runs::Entered, slot::Terms,
+        table::GroupQuery, ticket::Ticket,
     },
 };
 
@@ -28,7 +29,7 @@ impl<R: Registrar> DeviceSessions<R> {
         &self,
         epoch: Epoch,
         delivery: impl FnOnce() -> Box<Delivery>,
-        terms: Terms,
+        terms: Terms<'_>,
         reply: ReplyTo,
     ) -> Result<Ticket, (ReplyTo, Failure)> {
         match self.table.get(epoch) {
@@ -47,7 +48,7 @@ impl<R: Registrar> DeviceSessions<R> {
         &self,
         query: GroupQuery<'_>,
         mut delivery: impl FnMut() -> Box<Delivery>,
-        terms: Terms,
+        terms: Terms<'_>,
         mut reply: ReplyTo,
     ) -> Result<Ticket, (ReplyTo, Failure)> {
         let mut refused = None;
@@ -59,6 +60,8 @@ impl<R: Registrar> DeviceSessions<R> {
             }
             match self.hand_over(&live, &mut delivery, terms, reply) {
                 Ok(ticket) => return Ok(ticket),
+                // Another device knows nothing of what this one did.
+                Err((waiter, failure)) if !failure.retryable() => return Err((waiter, failure)),
                 Err((waiter, failure)) => {
                     reply = waiter;
                     refused = Some(failure);
@@ -74,7 +77,7 @@ impl<R: Registrar> DeviceSessions<R> {
         &self,
         live: &LiveDevice,
         delivery: impl FnOnce() -> Box<Delivery>,
-        terms: Terms,
+        terms: Terms<'_>,
         reply: ReplyTo,
     ) -> Result<Ticket, (ReplyTo, Failure)> {
         let heartbeat = self.shared.config.heartbeat_interval;
@@ -83,7 +86,38 @@ impl<R: Registrar> DeviceSessions<R> {
                 Failure::not_executed(Reason::HolderFenced, "the holder has lost touch with its cluster");
             return Err((reply, failure));
         }
-        live.connection.deliver(live, delivery, terms, reply)
+        if let Some(name) = terms.name {
+            return self.enter(live, delivery, terms, name, reply);
+        }
+        live.connection.deliver(live, delivery, terms, reply).map(Ticket::Own)
+    }
+
+    /// Executes an idempotent call, or lets it wait for the execution that there is, or answers it from the last one.
+    fn enter(
+        &self,
+        live: &LiveDevice,
+        delivery: impl FnOnce() -> Box<Delivery>,
+        terms: Terms<'_>,
+        name: &CallName,
+        reply: ReplyTo,
+    ) -> Result<Ticket, (ReplyTo, Failure)> {
+        let (share, execution) = match self.runs.enter(&live.key, name, reply) {
+            Entered::Execute(share, execution) => (share, execution),
+            Entered::Joined(share) => return Ok(Ticket::Shared(share)),
+            Entered::Answered => return Ok(Ticket::Answered),
+            Entered::Refused(reply, failure) => return Err((reply, failure)),
+        };
+        match live.connection.deliver(live, delivery, terms, execution) {
+            Ok(place) => {
+                share.started(place);
+                Ok(Ticket::Shared(share))
+            }
+            Err((execution, failure)) => match share.not_started(execution, &failure) {
+                Some(reply) => Err((reply, failure)),
+                // It was answered meanwhile.
+                None => Ok(Ticket::Answered),
+            },
+        }
     }
 
     /// Whether a route that finds nothing here may find it in a moment.

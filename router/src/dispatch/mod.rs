@@ -1,5 +1,7 @@
 //! From a call to its reply: routing, the way there, deadlines, what is tried again.
 
+pub(crate) mod affine;
+pub(crate) mod again;
 pub(crate) mod dispatcher;
 pub(crate) mod flight;
 pub(crate) mod group;

@@ -24,30 +24,42 @@ impl<R: Registrar> Dispatcher<R> {
         trip: &mut Trip,
     ) -> Result<Reply, Failure> {
         let session = self.session_of(call, device)?;
-        let failure = match self.to_session_of(call, device, session, trip).await {
+        let aim = Aim::at(device, session, Queueing::Allowed);
+        self.follow(call, aim, device, trip).await
+    }
+
+    /// Routes a call to a device's session, and once more to a newer one if the route was stale.
+    pub(super) async fn follow(
+        &self,
+        call: &Call,
+        aim: Aim<'_>,
+        device: &str,
+        trip: &mut Trip,
+    ) -> Result<Reply, Failure> {
+        let failure = match self.attempt(call, aim, device, trip).await {
             Err(failure) if is_stale(&failure) => failure,
             ended => return ended,
         };
-        match self.newer_session_of(call, device, session.epoch).await? {
-            Some(newer) => self.to_session_of(call, device, newer, trip).await,
+        let stale = aim.device.map_or(Epoch(0), |(_, epoch)| epoch);
+        match self.newer_session_of(call, device, stale).await? {
+            Some(newer) => self.attempt(call, Aim::at(device, newer, aim.queueing), device, trip).await,
             None => Err(failure),
         }
     }
 
-    async fn to_session_of(
+    async fn attempt(
         &self,
         call: &Call,
+        aim: Aim<'_>,
         device: &str,
-        session: SessionView,
         trip: &mut Trip,
     ) -> Result<Reply, Failure> {
         trip.routed(self.registry.routes().applied_index());
-        let aim =
-            Aim { node: session.node, device: Some((device, session.epoch)), queueing: Queueing::Allowed };
+        trip.epoch = aim.device.map_or(Epoch(0), |(_, epoch)| epoch);
         self.send(call, aim, trip).await.map_err(|failure| named(failure, device))
     }
 
-    fn session_of(&self, call: &Call, device: &str) -> Result<SessionView, Failure> {
+    pub(super) fn session_of(&self, call: &Call, device: &str) -> Result<SessionView, Failure> {
         let refused = |reason, message| Err(Failure::not_executed(reason, message).on_device(device));
         match self.registry.routes().route(&call.namespace, device) {
             Route::NotConnected => refused(Reason::NotConnected, "the device is not connected"),

@@ -8,6 +8,7 @@ use rollcall_proto::peer::{CallToken, ForwardCall};
 use rollcall_registry::{
     Registrar,
     model::ids::{Epoch, NodeId},
+    routes::view::SessionView,
 };
 use tokio::{
     sync::oneshot,
@@ -17,7 +18,7 @@ use tokio::{
 use super::{dispatcher::Dispatcher, trip::Trip};
 use crate::{
     call::{Call, Reply, Timings},
-    core::device::Queueing,
+    core::{device::Queueing, once::CallName},
     delivery::{Answer, Delivery, DeviceReply, ReplyTo},
     limits,
     links::{
@@ -27,7 +28,7 @@ use crate::{
     },
     metrics::Path,
     outcome::{Failure, Outcome, Reason, Stage},
-    sessions::{connection::Ticket, ending::GiveUp, slot::Terms, table::GroupQuery},
+    sessions::{ending::GiveUp, slot::Terms, table::GroupQuery, ticket::Ticket},
 };
 
 /// Where an attempt goes.
@@ -39,6 +40,13 @@ pub(crate) struct Aim<'a> {
     pub(crate) device: Option<(&'a str, Epoch)>,
     /// Whether the call may wait there for room.
     pub(crate) queueing: Queueing,
+}
+
+impl<'a> Aim<'a> {
+    /// At a device's session.
+    pub(super) fn at(device: &'a str, session: SessionView, queueing: Queueing) -> Self {
+        Self { node: session.node, device: Some((device, session.epoch)), queueing }
+    }
 }
 
 impl<R: Registrar> Dispatcher<R> {
@@ -57,7 +65,11 @@ impl<R: Registrar> Dispatcher<R> {
 
     async fn send_here(&self, call: &Call, aim: Aim<'_>, trip: &Trip) -> Result<Reply, Failure> {
         let (sender, answer) = oneshot::channel();
-        let terms = Terms { deadline: call.deadline, queueing: aim.queueing, now: Instant::now() };
+        let name = call
+            .idempotent
+            .then(|| CallName::new(&call.request_id, &call.action, std::iter::once(&call.payload[..])));
+        let (queueing, now) = (aim.queueing, Instant::now());
+        let terms = Terms { deadline: call.deadline, queueing, name: name.as_ref(), now };
         let reply = ReplyTo::Caller(sender);
         let accepted = match aim.device {
             Some((_, epoch)) => self.sessions.to_session(epoch, || self.delivery(call), terms, reply),
@@ -69,7 +81,7 @@ impl<R: Registrar> Dispatcher<R> {
         Ok(finish(call, reply, node, trip, None))
     }
 
-    fn pick_here(&self, call: &Call, terms: Terms, reply: ReplyTo) -> Result<Ticket, (ReplyTo, Failure)> {
+    fn pick_here(&self, call: &Call, terms: Terms<'_>, reply: ReplyTo) -> Result<Ticket, (ReplyTo, Failure)> {
         let labels: Vec<(&str, &str)> =
             call.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let query = GroupQuery {
@@ -121,11 +133,6 @@ impl<R: Registrar> Dispatcher<R> {
 
     fn forward(&self, call: &Call, aim: Aim<'_>, trip: &Trip, now: Instant) -> Box<ForwardCall> {
         let (device_id, epoch) = aim.device.unwrap_or(("", Epoch(0)));
-        // The holder takes this number for the last attempt, which may wait there.
-        let attempt = match aim.queueing {
-            Queueing::Allowed => limits::PLACEMENT_ATTEMPTS,
-            Queueing::Forbidden => trip.attempts.min(limits::PLACEMENT_ATTEMPTS - 1),
-        };
         Box::new(ForwardCall {
             token: Some(self.token()),
             namespace: call.namespace.to_string(),
@@ -142,7 +149,8 @@ impl<R: Registrar> Dispatcher<R> {
             labels: call.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
             request_id: call.request_id.to_string(),
             idempotent: call.idempotent,
-            attempt,
+            attempt: trip.attempts,
+            may_queue: aim.queueing == Queueing::Allowed,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What a call's way has shown so far.
 
-use rollcall_registry::model::ids::LogIndex;
+use rollcall_registry::model::ids::{Epoch, LogIndex};
 
 use crate::metrics::Path;
 
@@ -11,13 +11,15 @@ pub(crate) struct Trip {
     pub(crate) attempts: u32,
     /// The registry index of the last route.
     pub(crate) index: LogIndex,
+    /// The session that it led to; 0: the holder picked.
+    pub(crate) epoch: Epoch,
     /// The way of the last route.
     pub(crate) path: Path,
 }
 
 impl Trip {
     pub(crate) fn new() -> Self {
-        Self { attempts: 0, index: LogIndex(0), path: Path::Local }
+        Self { attempts: 0, index: LogIndex(0), epoch: Epoch(0), path: Path::Local }
     }
 
     /// One more route, by this index.

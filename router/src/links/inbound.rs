@@ -16,7 +16,7 @@ use crate::{
     limits,
     outcome::{Failure, Outcome, Reason, Stage},
     payload::{Assembled, Assembly, Payload},
-    sessions::{connection::Ticket, ending::GiveUp},
+    sessions::{ending::GiveUp, ticket::Ticket},
 };
 
 /// A call that came over the link.
@@ -168,7 +168,9 @@ impl Inbound {
         }
         let failure = match why {
             GiveUp::Deadline => Failure::deadline(Stage::Forward, Outcome::NotExecuted),
-            GiveUp::Cancelled => Failure::not_executed(Reason::Cancelled, "the caller cancelled"),
+            GiveUp::Cancelled | GiveUp::Lost => {
+                Failure::not_executed(Reason::Cancelled, "the caller cancelled")
+            }
         };
         self.answer(call_id, Err(failure));
     }
@@ -190,7 +192,7 @@ impl Inbound {
         };
         // Answered already; or the link is gone, and nobody wants it.
         if closed {
-            ticket.cancel(GiveUp::Cancelled);
+            ticket.cancel(GiveUp::Lost);
         }
     }
 
@@ -208,7 +210,7 @@ impl Inbound {
         }
     }
 
-    /// The link is gone: its calls are cancelled.
+    /// The link is gone: its calls are cancelled, but idempotent ones go on, to be asked for by another way.
     pub(crate) fn close(&self) {
         let (calls, waker) = {
             let mut state = self.state.lock();
@@ -222,7 +224,7 @@ impl Inbound {
         }
         for call in calls.into_values() {
             if let Call::Running(ticket) = call {
-                ticket.cancel(GiveUp::Cancelled);
+                ticket.cancel(GiveUp::Lost);
             }
         }
     }

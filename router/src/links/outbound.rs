@@ -147,7 +147,7 @@ impl OutboundLink {
                 state.lanes.push_control(CallFrame { call_id, kind: Some(call_frame::Kind::Cancel(cancel)) });
             }
             // A late caller still waits a moment for the holder's word.
-            if (why == GiveUp::Cancelled || !handed)
+            if (why != GiveUp::Deadline || !handed)
                 && let Some(pending) = state.pending.remove(call_id)
             {
                 answers.push(pending.waiter, Err(unsent(why)));
@@ -358,7 +358,7 @@ fn wake(waker: Option<Waker>) {
 fn unsent(why: GiveUp) -> Failure {
     match why {
         GiveUp::Deadline => Failure::deadline(Stage::Forward, Outcome::NotExecuted),
-        GiveUp::Cancelled => Failure::not_executed(Reason::Cancelled, "the caller cancelled"),
+        GiveUp::Cancelled | GiveUp::Lost => Failure::not_executed(Reason::Cancelled, "the caller cancelled"),
     }
 }
 

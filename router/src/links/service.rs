@@ -12,12 +12,12 @@ use super::{
     wire,
 };
 use crate::{
-    core::device::Queueing,
+    core::{device::Queueing, once::CallName},
     delivery::{Delivery, ReplyTo},
     limits,
     outcome::{Failure, Reason},
     payload::Payload,
-    sessions::{connection::Ticket, device_sessions::DeviceSessions, slot::Terms, table::GroupQuery},
+    sessions::{device_sessions::DeviceSessions, slot::Terms, table::GroupQuery, ticket::Ticket},
 };
 
 /// The server of links.
@@ -126,16 +126,21 @@ struct Forward {
     call_id: u64,
     call: rollcall_proto::peer::ForwardCall,
     payload: Payload,
+    /// If it is idempotent.
+    name: Option<CallName>,
     deadline: tokio::time::Instant,
     route_index: rollcall_registry::model::ids::LogIndex,
 }
 
 impl Forward {
     fn new(arrived: Arrived) -> Box<Self> {
-        let remaining = wire::from_proto(arrived.call.remaining);
+        let (remaining, call) = (wire::from_proto(arrived.call.remaining), &arrived.call);
+        let name =
+            call.idempotent.then(|| CallName::new(&call.request_id, &call.action, arrived.payload.parts()));
         Box::new(Self {
             call_id: arrived.call_id,
             route_index: rollcall_registry::model::ids::LogIndex(arrived.call.route_index),
+            name,
             deadline: tokio::time::Instant::now() + remaining,
             call: *arrived.call,
             payload: arrived.payload,
@@ -147,19 +152,28 @@ impl Forward {
         sessions: &DeviceSessions<R>,
         link: &Arc<Inbound>,
     ) -> Result<Ticket, (ReplyTo, Failure)> {
-        let reply = ReplyTo::Link(Arc::clone(link) as _, self.call_id);
+        let reply = ReplyTo::Sink(Arc::clone(link) as _, self.call_id);
         if !sessions.registry.lease_held() {
             let failure =
                 Failure::not_executed(Reason::HolderFenced, "the holder has lost touch with its cluster");
             return Err((reply, failure));
         }
-        // A device is named by its session; then nobody else could take the call.
-        let queueing = if self.call.epoch != 0 || self.call.attempt >= limits::PLACEMENT_ATTEMPTS {
-            Queueing::Allowed
-        } else {
-            Queueing::Forbidden
-        };
-        let terms = Terms { deadline: self.deadline, queueing, now: tokio::time::Instant::now() };
+        let queueing = if self.call.may_queue { Queueing::Allowed } else { Queueing::Forbidden };
+        let name = self.name.take();
+        let now = tokio::time::Instant::now();
+        let terms = Terms { deadline: self.deadline, queueing, name: name.as_ref(), now };
+        let accepted = self.deliver_on(sessions, terms, reply);
+        // A route that is ahead of this replica is tried once more.
+        self.name = name;
+        accepted
+    }
+
+    fn deliver_on<R: Registrar>(
+        &mut self,
+        sessions: &DeviceSessions<R>,
+        terms: Terms<'_>,
+        reply: ReplyTo,
+    ) -> Result<Ticket, (ReplyTo, Failure)> {
         if self.call.epoch != 0 {
             let epoch = Epoch(self.call.epoch);
             return sessions.to_session(epoch, || self.delivery(), terms, reply);

@@ -18,6 +18,7 @@ use super::{
     live::LiveDevice,
     slot::Terms,
     state::{State, Supersession},
+    ticket::Place,
 };
 use crate::{
     core::in_flight::Tag,
@@ -92,16 +93,26 @@ impl Connection {
         self.step(|state, now, after| state.updated(live, number, now, after))
     }
 
+    /// See [`State::reassigned`].
+    pub(crate) fn reassigned(self: &Arc<Self>, live: Arc<LiveDevice>) -> bool {
+        self.step(|state, now, after| state.reassigned(live, now, after))
+    }
+
     /// Accepts a call or says why not. Never waits.
     pub(crate) fn deliver(
         self: &Arc<Self>,
         live: &LiveDevice,
         delivery: impl FnOnce() -> Box<Delivery>,
-        terms: Terms,
+        terms: Terms<'_>,
         reply: ReplyTo,
-    ) -> Result<Ticket, (ReplyTo, Failure)> {
+    ) -> Result<Place, (ReplyTo, Failure)> {
         let tag = self.step(|state, _, _| state.deliver(live, delivery, terms, reply))?;
-        Ok(Ticket { connection: Arc::clone(self), slot: live.slot, tag })
+        Ok(Place { connection: Arc::clone(self), slot: live.slot, tag })
+    }
+
+    /// A caller gave up. Whoever waits is answered at once, and the device is told if it has the call.
+    pub(crate) fn cancel(self: &Arc<Self>, slot: u32, tag: Tag, why: GiveUp) {
+        self.step(|state, now, after| state.cancel(slot, tag, why, now, after));
     }
 
     /// See [`State::superseded`].
@@ -148,19 +159,5 @@ impl Connection {
             self.host.request(self, request);
         }
         frame
-    }
-}
-
-/// A call that a connection has accepted.
-pub(crate) struct Ticket {
-    connection: Arc<Connection>,
-    slot: u32,
-    tag: Tag,
-}
-
-impl Ticket {
-    /// The caller gave up. Whoever waits is answered at once, and the device is told if it has the call.
-    pub(crate) fn cancel(&self, why: GiveUp) {
-        self.connection.step(|state, now, after| state.cancel(self.slot, self.tag, why, now, after));
     }
 }

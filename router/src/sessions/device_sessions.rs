@@ -23,6 +23,7 @@ use super::{
     host::{Host, Request, Shared},
     live::LiveDevice,
     outgoing::Outgoing,
+    shared_runs::SharedRuns,
     state::{PROTOCOL, Supersession},
     table::LiveTable,
 };
@@ -35,6 +36,8 @@ pub(crate) struct DeviceSessions<R> {
     pub(crate) shared: Arc<Shared>,
     /// The devices that can be called.
     pub(crate) table: LiveTable,
+    /// Idempotent calls on them.
+    pub(crate) runs: Arc<SharedRuns>,
     pub(super) runtime: Handle,
     pub(super) openings: AtomicUsize,
     /// Devices whose attach waits for its commit, with how many attaches.
@@ -54,6 +57,7 @@ impl<R: Registrar> DeviceSessions<R> {
             registry,
             shared,
             table: LiveTable::default(),
+            runs: SharedRuns::new(),
             runtime: Handle::current(),
             openings: AtomicUsize::new(0),
             awaited: Mutex::default(),

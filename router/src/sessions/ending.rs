@@ -14,6 +14,8 @@ pub(crate) enum GiveUp {
     Deadline,
     /// It went away.
     Cancelled,
+    /// The node that it came through is gone, with whoever waits there.
+    Lost,
 }
 
 /// Why a session's calls end.
@@ -32,6 +34,7 @@ pub(crate) fn given_up(why: GiveUp, stage: Stage, outcome: Outcome) -> Failure {
     match why {
         GiveUp::Deadline => Failure::deadline(stage, outcome),
         GiveUp::Cancelled => Failure::new(Reason::Cancelled, outcome, "the caller cancelled"),
+        GiveUp::Lost => Failure::new(Reason::Cancelled, outcome, "the caller's node is gone"),
     }
 }
 
@@ -69,17 +72,34 @@ pub(crate) fn not_admitted(refusal: Refusal) -> Failure {
 
 /// A call that the agent did not start.
 pub(crate) fn refused(reason: RefusedReason, message: String) -> Failure {
+    let outcome = match reason {
+        RefusedReason::ReplyLost => Outcome::Executed,
+        RefusedReason::Unspecified
+        | RefusedReason::Busy
+        | RefusedReason::StaleEpoch
+        | RefusedReason::ActionUnknown
+        | RefusedReason::Stopping
+        | RefusedReason::TooLarge
+        | RefusedReason::Expired
+        | RefusedReason::RequestIdConflict => Outcome::NotExecuted,
+    };
     let (reason, text) = match reason {
         RefusedReason::Unspecified | RefusedReason::Busy => (Reason::DeviceBusy, "the agent is busy"),
         RefusedReason::StaleEpoch => (Reason::StaleRoute, "the agent has a newer session"),
         RefusedReason::ActionUnknown => (Reason::ActionUnknown, "the agent does not offer the action"),
         RefusedReason::Stopping => (Reason::NotConnected, "the agent is stopping"),
         RefusedReason::TooLarge => (Reason::PayloadTooLarge, "the payload is too large for the agent"),
+        RefusedReason::RequestIdConflict => {
+            (Reason::RequestIdConflict, "the agent knows the request id with another action or payload")
+        }
+        RefusedReason::ReplyLost => {
+            (Reason::ReplyLost, "the call ran before, and the agent no longer has its result")
+        }
         RefusedReason::Expired => return Failure::deadline(Stage::Device, Outcome::NotExecuted),
     };
     if message.is_empty() {
-        Failure::not_executed(reason, text)
+        Failure::new(reason, outcome, text)
     } else {
-        Failure::not_executed(reason, message)
+        Failure::new(reason, outcome, message)
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct LiveDevice {
     pub(crate) instance: InstanceId,
     /// This node's incarnation when the session was opened.
     pub(crate) incarnation: Incarnation,
-    /// What the device is and offers.
+    /// What the device is and offers, with what is assigned laid over its own word.
     pub(crate) profile: Arc<Profile>,
     /// The connection that carries it.
     pub(crate) connection: Arc<Connection>,
@@ -34,6 +34,20 @@ pub(crate) struct LiveDevice {
 }
 
 impl LiveDevice {
+    /// The same session with another profile.
+    pub(crate) fn with(&self, profile: Arc<Profile>) -> Self {
+        Self {
+            key: self.key.clone(),
+            epoch: self.epoch,
+            instance: self.instance,
+            incarnation: self.incarnation,
+            profile,
+            connection: Arc::clone(&self.connection),
+            slot: self.slot,
+            calls: Arc::clone(&self.calls),
+        }
+    }
+
     /// How busy it is, as far as one can tell without its lock.
     pub(crate) fn load(&self) -> Load {
         Load { calls: self.calls.load(Ordering::Relaxed), capacity: self.profile.capacity.max(1) }

@@ -6,14 +6,16 @@ pub(crate) mod device_connection;
 pub(crate) mod device_sessions;
 pub(crate) mod ending;
 pub(crate) mod host;
+mod in_force;
 pub(crate) mod live;
 pub(crate) mod observer;
 pub(crate) mod opening;
 pub(crate) mod outgoing;
 pub(crate) mod profile;
-
+pub(crate) mod shared_runs;
 pub(crate) mod slot;
 pub(crate) mod state;
 pub(crate) mod sweeper;
 pub(crate) mod table;
+pub(crate) mod ticket;
 pub(crate) mod token;

@@ -6,7 +6,7 @@ use rollcall_proto::device::CloseCode;
 use rollcall_registry::{
     ApplyObserver, Registrar,
     model::{
-        event::{Event, SessionRef},
+        event::{CloseCause, Event, SessionRef},
         ids::{DeviceKey, Epoch, Incarnation, LogIndex},
     },
 };
@@ -77,16 +77,19 @@ impl<R: Registrar> ApplyObserver for Observer<R> {
                     self.opened(&sessions, device, session, replaced.as_ref());
                     arrived = true;
                 }
-                Event::Closed { session, .. } => {
+                Event::Closed { session, cause, .. } => {
                     if session.node == sessions.registry.node() {
-                        sessions.ended(
-                            session.epoch,
-                            CloseCode::Disconnected,
-                            "an operator ended the session",
-                        );
+                        let (code, message) = farewell(*cause);
+                        sessions.ended(session.epoch, code, message);
                     }
                 }
-                Event::Updated { .. } => arrived = true,
+                Event::Updated { session, .. } => {
+                    if session.node == sessions.registry.node() {
+                        sessions.bring_into_force(session.epoch);
+                    }
+                    arrived = true;
+                }
+                Event::Created { .. } | Event::Changed { .. } | Event::Removed { .. } => {}
                 Event::NodeUp { .. } | Event::NodeDown { .. } | Event::NodeAdmitted { .. } => {
                     self.nodes.notify_one();
                     Self::void_if_mine(&sessions, event);
@@ -108,6 +111,15 @@ impl<R: Registrar> ApplyObserver for Observer<R> {
             }
             sessions.arrivals.send_modify(|arrivals| *arrivals += 1);
         });
+    }
+}
+
+/// What an agent is told whose session was ended by the registry.
+fn farewell(cause: CloseCause) -> (CloseCode, &'static str) {
+    match cause {
+        CloseCause::Asked => (CloseCode::Disconnected, "an operator ended the session"),
+        CloseCause::Disabled => (CloseCode::Forbidden, "an administrator disabled the device"),
+        CloseCause::Deleted => (CloseCode::Disconnected, "an administrator deleted the device's record"),
     }
 }
 

@@ -98,7 +98,7 @@ impl<R: Registrar> DeviceSessions<R> {
             epoch: opened.epoch,
             instance: attach.instance,
             incarnation: self.registry.incarnation(),
-            profile: attach.profile,
+            profile: self.in_force(&attach.key, opened.epoch).unwrap_or(attach.profile),
             connection: Arc::clone(connection),
             slot,
             calls: Arc::new(AtomicU32::new(0)),
@@ -156,7 +156,7 @@ impl<R: Registrar> DeviceSessions<R> {
     pub(super) fn compare(&self, live: &LiveDevice) {
         let session = self.registry.routes().device(&live.key).and_then(|device| device.session);
         match session {
-            Some(session) if session.epoch == live.epoch => {}
+            Some(session) if session.epoch == live.epoch => self.bring_into_force(live.epoch),
             Some(session) => {
                 let same_instance = session.instance == live.instance;
                 self.superseded(live.epoch, Supersession { winner: session.epoch, same_instance });
@@ -173,19 +173,12 @@ impl<R: Registrar> DeviceSessions<R> {
             // The agent cannot know which profile is in force: it attaches again.
             return self.close_after_failed_update(&live);
         }
-        let renewed = Arc::new(LiveDevice {
-            key: live.key.clone(),
-            epoch: live.epoch,
-            instance: live.instance,
-            incarnation: live.incarnation,
-            profile,
-            connection: Arc::clone(&live.connection),
-            slot: live.slot,
-            calls: Arc::clone(&live.calls),
-        });
+        let profile = self.in_force(&live.key, live.epoch).unwrap_or(profile);
+        let renewed = Arc::new(live.with(profile));
         if self.table.get(live.epoch).is_some() && live.connection.updated(Arc::clone(&renewed), number) {
             self.table.insert(&renewed);
             self.arrivals.send_modify(|arrivals| *arrivals += 1);
+            self.bring_into_force(renewed.epoch);
         }
     }
 
@@ -206,7 +199,9 @@ impl<R: Registrar> DeviceSessions<R> {
                 ChangeRejection::OlderAttach { .. } | ChangeRejection::EpochMismatch { .. } => {
                     refusal(CloseCode::Superseded, rejection.to_string())
                 }
-                ChangeRejection::Disabled => refusal(CloseCode::Forbidden, rejection.to_string()),
+                ChangeRejection::Disabled | ChangeRejection::NotRegistered => {
+                    refusal(CloseCode::Forbidden, rejection.to_string())
+                }
             },
             ChangeError::Lapsed => self.elsewhere(CloseCode::Unavailable, "the node registers again"),
             ChangeError::Stopping => self.elsewhere(CloseCode::GoingAway, "the node shuts down"),

@@ -18,6 +18,7 @@ use crate::{
         device::{Admitted, Cancelled, Device, Ended, Queueing, Taken},
         in_flight::Tag,
         lanes::Lanes,
+        once::CallName,
     },
     delivery::{Answer, Delivery, DeviceReply, ReplyTo},
     limits,
@@ -58,7 +59,7 @@ impl OpenSlot {
     pub(crate) fn deliver(
         &mut self,
         delivery: impl FnOnce() -> Box<Delivery>,
-        terms: Terms,
+        terms: Terms<'_>,
         reply: ReplyTo,
         outbox: &mut Outbox,
     ) -> Result<Tag, (ReplyTo, Failure)> {
@@ -334,11 +335,13 @@ impl OpenSlot {
 
 /// On what terms a call is delivered.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct Terms<'a> {
     /// When its caller gives up.
     pub(crate) deadline: Instant,
     /// Whether it may wait for room.
     pub(crate) queueing: Queueing,
+    /// Of an idempotent call: the name under which it runs once at a time.
+    pub(crate) name: Option<&'a CallName>,
     /// Now.
     pub(crate) now: Instant,
 }

@@ -240,10 +240,18 @@ impl State {
         after: &mut After,
     ) -> bool {
         let slot = live.slot;
-        let Some(open) = self.open_slot(slot, live.epoch) else { return false };
+        if !self.reassigned(live, now, after) {
+            return false;
+        }
+        self.outbox.push_control(frame(slot, Frame::Updated(device::Updated { update_number: number })));
+        true
+    }
+
+    /// The session has another profile, of which the agent need not know. `false`: the session is over.
+    pub(crate) fn reassigned(&mut self, live: Arc<LiveDevice>, now: Instant, after: &mut After) -> bool {
+        let Some(open) = self.open_slot(live.slot, live.epoch) else { return false };
         let profile = Arc::clone(&live.profile);
         open.1.update(&profile, live, now, open.0, after);
-        self.outbox.push_control(frame(slot, Frame::Updated(device::Updated { update_number: number })));
         true
     }
 
@@ -259,7 +267,7 @@ impl State {
         &mut self,
         live: &LiveDevice,
         delivery: impl FnOnce() -> Box<Delivery>,
-        terms: Terms,
+        terms: Terms<'_>,
         reply: ReplyTo,
     ) -> Result<Tag, (ReplyTo, Failure)> {
         let shared = Arc::clone(&self.shared);

@@ -1,4 +1,4 @@
-//! Visits every connection several times per heartbeat interval: pings, silence, deadlines. One task for all of them.
+//! Visits every connection several times per heartbeat interval: pings, silence, deadlines; forgets old replies. One task for all of them.
 
 use std::sync::Weak;
 
@@ -17,7 +17,12 @@ pub(crate) async fn sweep<R: Registrar>(sessions: Weak<DeviceSessions<R>>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Some(connections) = sessions.upgrade().map(|sessions| sessions.connections()) else { return };
+        let Some(connections) = sessions.upgrade().map(|sessions| {
+            sessions.runs.expire();
+            sessions.connections()
+        }) else {
+            return;
+        };
         for slice in connections.chunks(limits::SWEEP_SLICE) {
             slice.iter().for_each(|connection| connection.tick());
             tokio::task::yield_now().await;

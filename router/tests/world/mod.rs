@@ -12,7 +12,7 @@ use rollcall_registry::{
     ApplyObserver,
     model::{
         command::{Addresses, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp},
-        ids::{BootCounter, ClusterId, LogIndex, NodeId, Registration, StorageId},
+        ids::{BootCounter, ClusterId, LogIndex, NodeId, Registration, StorageId, UnixMillis},
         state::State,
     },
 };
@@ -94,6 +94,7 @@ impl Cluster {
             registration: Registration(registration),
             addresses: addresses(&self.nodes[id as usize - 1].address),
             version: "test".into(),
+            at: UnixMillis(0),
         }));
     }
 
@@ -104,6 +105,7 @@ impl Cluster {
             node: NodeId(id),
             incarnation,
             reason: NodeDownReason::LeaseLapsed,
+            at: UnixMillis(0),
         }));
     }
 

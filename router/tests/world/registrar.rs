@@ -15,7 +15,7 @@ use rollcall_registry::{
     model::{
         command::{Batch, ChangeKind, Command, OpenSession, SessionChange},
         event::{BatchOutcome, Event},
-        ids::{BatchNumber, DeviceKey, Epoch, Incarnation, LogIndex, NodeId},
+        ids::{BatchNumber, DeviceKey, Epoch, Incarnation, LogIndex, NodeId, UnixMillis},
         profile::Profile,
         response::Response,
         state::{Applied, State},
@@ -104,7 +104,10 @@ impl Log {
         *number += 1;
         let number = BatchNumber(*number);
         let changes = vec![SessionChange { device, kind }];
-        self.append_to(&mut inner, Command::Batch(Batch { node, incarnation, number, changes }))
+        self.append_to(
+            &mut inner,
+            Command::Batch(Batch { node, incarnation, number, changes, at: UnixMillis(0) }),
+        )
     }
 
     fn append_to(&self, inner: &mut Inner, command: Command) -> (LogIndex, Applied) {

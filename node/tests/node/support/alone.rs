@@ -13,7 +13,7 @@ use rollcall_node::cluster::{
     Cluster, ClusterConfig, ClusterStatus, Cursor, MemberError, Watch, WatchError, WatchItem,
 };
 use rollcall_registry::{
-    ApplyObserver, ChangeError, Opened, ReadError, Registrar, Routes,
+    AdministerError, Administration, ApplyObserver, ChangeError, Opened, ReadError, Registrar, Routes,
     backup::{About, Backup, Freshness, SaveError},
     model::{
         command::{
@@ -22,9 +22,10 @@ use rollcall_registry::{
         },
         ids::{
             BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, LogIndex, NodeId,
-            Registration, StorageId,
+            Registration, StorageId, UnixMillis,
         },
         profile::Profile,
+        rejection::CommandRejection,
         response::Response,
         state::State,
     },
@@ -79,8 +80,12 @@ impl Alone {
 
     /// Its node's registration ends, as if its lease had lapsed.
     pub fn lapse(&self) {
-        let down =
-            NodeDown { node: NODE, incarnation: self.incarnation(), reason: NodeDownReason::LeaseLapsed };
+        let down = NodeDown {
+            node: NODE,
+            incarnation: self.incarnation(),
+            reason: NodeDownReason::LeaseLapsed,
+            at: UnixMillis(0),
+        };
         let mut log = self.inner.log.lock().expect("a lock");
         self.apply(&mut log, &Command::NodeDown(down));
     }
@@ -112,6 +117,7 @@ impl Alone {
             incarnation: self.incarnation(),
             number: BatchNumber(log.batches),
             changes: vec![SessionChange { device, kind }],
+            at: UnixMillis(0),
         };
         let (index, response) = self.apply(&mut log, &Command::Batch(batch));
         match response {
@@ -139,6 +145,7 @@ impl Alone {
             registration: Registration(1),
             addresses: self.inner.config.advertise.clone(),
             version: self.inner.config.version.as_str().into(),
+            at: UnixMillis(0),
         };
         let mut log = self.inner.log.lock().expect("a lock");
         self.apply(&mut log, &Command::FoundCluster(found));
@@ -272,6 +279,15 @@ impl Cluster for Alone {
 
     async fn disconnect(&self, device: DeviceKey, epoch: Epoch) -> Result<LogIndex, ChangeError> {
         self.change(device, ChangeKind::Close(epoch))
+    }
+
+    async fn administer(&self, change: Administration) -> Result<LogIndex, AdministerError> {
+        let mut log = self.inner.log.lock().expect("a lock");
+        match self.apply(&mut log, &change.into_command()) {
+            (index, Response::Done) => Ok(index),
+            (_, Response::Rejected(CommandRejection::Record(rejection))) => Err(rejection.into()),
+            (_, other) => panic!("an administrator was answered with {other}"),
+        }
     }
 
     async fn save(&self, freshness: Freshness) -> Result<Backup, SaveError> {

@@ -8,7 +8,8 @@ use crate::{
     model::{
         command::{Batch, ChangeKind, SessionChange},
         event::{BatchOutcome, Event},
-        ids::{BatchNumber, Epoch, LogIndex},
+        ids::{BatchNumber, Epoch, LogIndex, UnixMillis},
+        policy::RegistrationMode,
         rejection::{ChangeRejection, CommandRejection},
         response::Response,
         state::{Applied, Node, State},
@@ -20,6 +21,8 @@ use crate::{
 struct Context {
     epoch_base: u64,
     index: LogIndex,
+    at: UnixMillis,
+    registration: RegistrationMode,
     life: Arc<Life>,
 }
 
@@ -58,7 +61,8 @@ enum Admission {
 }
 
 fn admit(state: &mut State, index: LogIndex, batch: &Batch) -> Result<Admission, CommandRejection> {
-    let epoch_base = state.founded()?.epoch_base;
+    let cluster = state.founded()?;
+    let (epoch_base, registration) = (cluster.epoch_base, cluster.policy.registration);
     let node = state.member(batch.node)?;
     let life = living(node, batch).ok_or(CommandRejection::DeadIncarnation(batch.node))?;
     if let Some(last) = &node.last_batch
@@ -73,7 +77,7 @@ fn admit(state: &mut State, index: LogIndex, batch: &Batch) -> Result<Admission,
     if batch.changes.len() > 1 << EPOCH_POSITION_BITS {
         return Err(CommandRejection::BatchTooLarge { changes: batch.changes.len() as u64 });
     }
-    Ok(Admission::Next(Context { epoch_base, index, life }))
+    Ok(Admission::Next(Context { epoch_base, index, at: batch.at, registration, life }))
 }
 
 /// The node's life, if it is the one that gathered the batch.
@@ -90,9 +94,9 @@ fn apply_change(
     match &change.kind {
         ChangeKind::Open(wanted) => {
             let epoch = Epoch::new(context.epoch_base, context.index, position);
-            open(writer, &context.life, epoch, &change.device, wanted)
+            open(writer, context.registration, &context.life, epoch, &change.device, wanted)
         }
-        ChangeKind::Close(epoch) => close(writer, &change.device, *epoch),
+        ChangeKind::Close(epoch) => close(writer, &change.device, *epoch, context.at),
         ChangeKind::Update(epoch, profile) => update(writer, &change.device, *epoch, profile),
     }
 }

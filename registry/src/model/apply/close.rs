@@ -2,8 +2,8 @@
 
 use crate::{
     model::{
-        event::Event,
-        ids::{DeviceKey, Epoch},
+        event::{CloseCause, Event},
+        ids::{DeviceKey, Epoch, UnixMillis},
         rejection::ChangeRejection,
     },
     routes::{
@@ -14,12 +14,17 @@ use crate::{
 
 /// Closes the session if the row still has this epoch, whichever node asks. The row keeps epoch, instance and attach
 /// number, so that a late open of an older attach is still refused.
-pub(super) fn close(writer: &mut Writer, device: &DeviceKey, epoch: Epoch) -> Result<Event, ChangeRejection> {
+pub(super) fn close(
+    writer: &mut Writer,
+    device: &DeviceKey,
+    epoch: Epoch,
+    at: UnixMillis,
+) -> Result<Event, ChangeRejection> {
     let place = writer.find(device);
     let mismatch = ChangeRejection::EpochMismatch { current: place.row().map_or(Epoch(0), |row| row.epoch) };
     let row = place.row().filter(|row| row.epoch == epoch).ok_or(mismatch)?;
     let session = Row::open_session(row).ok_or(mismatch)?;
-    let content = Content { holder: None, ..Content::of(row) };
+    let content = Content::of(row).closed(at);
     writer.put(place, device, content);
-    Ok(Event::Closed { device: device.clone(), session })
+    Ok(Event::Closed { device: device.clone(), session, cause: CloseCause::Asked })
 }

@@ -2,6 +2,7 @@
 
 use crate::model::{
     command::FoundCluster,
+    policy::Policy,
     rejection::CommandRejection,
     response::Response,
     state::{Applied, Cluster, State},
@@ -21,6 +22,7 @@ pub(in crate::model) fn found_cluster(state: &mut State, found: &FoundCluster) -
         token_key: found.token_key,
         epoch_base: found.epoch_base,
         next_node_id: last.saturating_add(1),
+        policy: Policy::default(),
     });
     let events = found
         .members

@@ -3,14 +3,24 @@
 mod admit_node;
 mod batch;
 mod close;
+mod delete_device;
 mod found_cluster;
 mod node_down;
 mod node_up;
 mod open;
+mod put_device;
+mod remove_expired;
+mod set_policy;
+mod sweep;
 mod update;
 
 pub(super) use admit_node::admit_node;
 pub(super) use batch::batch;
+pub(super) use delete_device::delete_device;
 pub(super) use found_cluster::found_cluster;
 pub(super) use node_down::node_down;
 pub(super) use node_up::node_up;
+pub(super) use put_device::put_device;
+pub(super) use remove_expired::remove_expired;
+pub(super) use set_policy::set_policy;
+pub(super) use sweep::sweep;

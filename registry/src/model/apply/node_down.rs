@@ -20,7 +20,7 @@ pub(in crate::model) fn node_down(state: &mut State, down: &NodeDown) -> Applied
     }
     node.view.up = false;
     if let Some(life) = &node.life {
-        life.end();
+        life.end(down.at);
     }
     state.publish_roster();
     let events = vec![Event::NodeDown { node: down.node, incarnation: down.incarnation }];

@@ -47,7 +47,7 @@ fn order(node: &Node, up: &NodeUp) -> Ordering {
 
 fn begin(node: &mut Node, incarnation: Incarnation, up: &NodeUp) {
     if let Some(old) = &node.life {
-        old.end();
+        old.end(up.at);
     }
     node.life = Some(Arc::new(Life::begun(up.node, incarnation)));
     node.last_batch = None;

@@ -6,7 +6,9 @@ use crate::{
     model::{
         command::OpenSession,
         event::{Event, SessionRef},
-        ids::{DeviceKey, Epoch},
+        ids::{DeviceKey, Epoch, UnixMillis},
+        policy::RegistrationMode,
+        record::Standing,
         rejection::ChangeRejection,
     },
     routes::{
@@ -19,28 +21,32 @@ use crate::{
 /// Opens a session at `epoch`, held by `life`; the device's first one makes its record.
 pub(super) fn open(
     writer: &mut Writer,
+    registration: RegistrationMode,
     life: &Arc<Life>,
     epoch: Epoch,
     device: &DeviceKey,
     wanted: &OpenSession,
 ) -> Result<Event, ChangeRejection> {
     let place = writer.find(device);
-    if let Some(row) = place.row() {
-        may_replace(row, wanted)?;
+    match (place.row(), registration) {
+        (Some(row), _) => may_replace(row, wanted)?,
+        (None, RegistrationMode::Known) => return Err(ChangeRejection::NotRegistered),
+        (None, RegistrationMode::Open) => {}
     }
     let replaced = place.row().and_then(Row::open_session);
+    let standing = place.row().map_or(Standing::SelfMade { away_since: UnixMillis(0) }, |row| row.standing());
     let content = Content {
         epoch,
         instance: wanted.instance,
         attach_number: wanted.attach_number,
         profile: Arc::clone(&wanted.profile),
-        enabled: true,
+        standing: standing.away_since(UnixMillis(0)),
         holder: Some(Arc::clone(life)),
     };
-    writer.put(place, device, content);
+    let profile = writer.put(place, device, content);
     let session =
         SessionRef { node: life.node, incarnation: life.incarnation, epoch, instance: wanted.instance };
-    Ok(Event::Opened { device: device.clone(), session, profile: Arc::clone(&wanted.profile), replaced })
+    Ok(Event::Opened { device: device.clone(), session, profile, replaced })
 }
 
 fn may_replace(row: &Row, wanted: &OpenSession) -> Result<(), ChangeRejection> {

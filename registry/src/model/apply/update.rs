@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Replaces the profile if the row's session is open and still has this epoch.
+/// Replaces what the device says of itself if the row's session is open and still has this epoch.
 pub(super) fn update(
     writer: &mut Writer,
     device: &DeviceKey,
@@ -27,6 +27,6 @@ pub(super) fn update(
     let row = place.row().filter(|row| row.epoch == epoch).ok_or(mismatch)?;
     let session = Row::open_session(row).ok_or(mismatch)?;
     let content = Content { profile: Arc::clone(profile), ..Content::of(row) };
-    writer.put(place, device, content);
-    Ok(Event::Updated { device: device.clone(), session, profile: Arc::clone(profile) })
+    let profile = writer.put(place, device, content);
+    Ok(Event::Updated { device: device.clone(), session, profile })
 }

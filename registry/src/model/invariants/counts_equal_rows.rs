@@ -1,6 +1,9 @@
 //! What is counted as rows change equals what counting all rows gives.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{Violation, ensure, rows};
 use crate::{
@@ -32,15 +35,16 @@ pub fn counts_equal_rows(state: &State) -> Result<(), Violation> {
 fn cohorts_equal_rows(state: &State, rows: &[Row]) -> Result<(), Violation> {
     let mut expected: HashMap<_, u32> = HashMap::new();
     for row in rows {
-        *expected.entry(std::sync::Arc::as_ptr(&row.cohort)).or_default() += 1;
+        *expected.entry(Arc::as_ptr(&row.cohort)).or_default() += 1;
     }
     let mut counted = HashMap::new();
     for cohort in state.writer.cohorts() {
         ensure(cohort.members().len() == cohort.count() as usize, || "a cohort's count is off".into())?;
-        counted.insert(std::sync::Arc::as_ptr(cohort), cohort.count());
+        counted.insert(Arc::as_ptr(cohort), cohort.count());
     }
     ensure(counted == expected, || "the cohorts are not those of the rows".into())?;
-    let profiles: HashSet<&Profile> = rows.iter().map(|row| row.cohort.profile.as_ref()).collect();
+    let of_row = |row: &'_ Row| [row.cohort.own.clone(), row.cohort.profile.clone()];
+    let profiles: HashSet<Arc<Profile>> = rows.iter().flat_map(of_row).collect();
     let kept = state.writer.profiles();
     ensure(kept == profiles.len(), || format!("{kept} profiles are kept, {} are in use", profiles.len()))
 }

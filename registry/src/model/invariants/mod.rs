@@ -8,7 +8,9 @@ mod group_index_equals_rows;
 mod late_close;
 mod node_ids_rise;
 mod one_valid_holder;
+mod records_are_in_force;
 mod replicas_equal;
+mod tables_are_dense;
 
 use std::fmt;
 
@@ -18,7 +20,9 @@ pub use group_index_equals_rows::group_index_equals_rows;
 pub use late_close::a_late_close_removes_nothing;
 pub use node_ids_rise::node_ids_rise;
 pub use one_valid_holder::one_valid_holder;
+pub use records_are_in_force::records_are_in_force;
 pub use replicas_equal::replicas_equal;
+pub use tables_are_dense::tables_are_dense;
 
 use super::state::State;
 use crate::routes::row::Row;
@@ -43,6 +47,8 @@ pub fn check(state: &State) -> Result<(), Violation> {
     one_valid_holder(state)?;
     counts_equal_rows(state)?;
     group_index_equals_rows(state)?;
+    records_are_in_force(state)?;
+    tables_are_dense(state)?;
     node_ids_rise(state)
 }
 

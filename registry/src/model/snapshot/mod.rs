@@ -68,7 +68,7 @@ impl SnapshotView {
         let mut rows = 0;
         for row in self.rows() {
             rows += 1;
-            profiles.insert(Arc::as_ptr(&row.cohort.profile));
+            profiles.insert(Arc::as_ptr(&row.cohort.own));
         }
         1 + self.nodes.len() as u64 + profiles.len() as u64 + rows
     }

@@ -16,7 +16,7 @@ use crate::{
     },
     limits::SNAPSHOT_RECORD_BYTES,
     model::{
-        ids::{DeviceKey, Incarnation, NodeId},
+        ids::{DeviceKey, Incarnation, NodeId, UnixMillis},
         profile::Profile,
         state::State,
     },
@@ -173,13 +173,16 @@ impl Restorer {
             return Err(self.unfit("a device names a profile that has not come"));
         };
         let holder = row.holder.map(|(node, incarnation)| self.life(node, incarnation));
-        let DeviceRow { namespace, device, enabled, epoch, instance, attach_number, .. } = row;
+        if let Some(life) = holder.as_ref().filter(|_| row.away_since != UnixMillis(0)) {
+            life.was_over_at(row.away_since);
+        }
+        let DeviceRow { namespace, device, standing, epoch, instance, attach_number, .. } = row;
         let key = DeviceKey { namespace, device };
         let place = self.state.writer.find(&key);
         if place.row().is_some() {
             return Err(self.unfit("a device comes twice"));
         }
-        let content = Content { epoch, instance, attach_number, profile, enabled, holder };
+        let content = Content { epoch, instance, attach_number, profile, standing, holder };
         self.state.writer.put(place, &key, content);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Writing a snapshot's body.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Write},
     sync::Arc,
 };
@@ -12,7 +12,11 @@ use rollcall_proto::storage::{ProfileRecord, SnapshotRecord, snapshot_record::Ki
 use super::SnapshotView;
 use crate::{
     codec::{cluster_to_proto, device_to_proto, node_to_proto, profile_to_proto},
-    model::profile::Profile,
+    model::{
+        ids::{Incarnation, NodeId},
+        profile::Profile,
+        state::Node,
+    },
     routes::row::Row,
 };
 
@@ -28,14 +32,18 @@ impl SnapshotView {
             records.put(Kind::Node(node_to_proto(node)))?;
         }
         let mut profiles: HashMap<*const Profile, u32> = HashMap::new();
+        let up: HashSet<_> = self.nodes.iter().filter(|node| node.view.up).map(incarnation).collect();
         for row in self.sorted() {
             let next = profiles.len() as u32;
-            let number = *profiles.entry(Arc::as_ptr(&row.cohort.profile)).or_insert(next);
+            let number = *profiles.entry(Arc::as_ptr(&row.cohort.own)).or_insert(next);
             if number == next {
-                let profile = Some(profile_to_proto(&row.cohort.profile));
+                let profile = Some(profile_to_proto(&row.cohort.own));
                 records.put(Kind::Profile(ProfileRecord { number, profile }))?;
             }
-            records.put(Kind::Device(device_to_proto(row, number)))?;
+            // A life may have ended after the snapshot's moment; the nodes' records are of that moment.
+            let held = row.open_session().is_some_and(|held| up.contains(&(held.node, held.incarnation)));
+            let unused_since = if held { None } else { row.unused_since() };
+            records.put(Kind::Device(device_to_proto(row, number, unused_since.unwrap_or_default())))?;
         }
         Ok(records.written)
     }
@@ -46,6 +54,10 @@ impl SnapshotView {
         rows.sort_unstable_by(|a, b| (&a.cohort.namespace, &a.device).cmp(&(&b.cohort.namespace, &b.device)));
         rows
     }
+}
+
+fn incarnation(node: &Node) -> (NodeId, Incarnation) {
+    (node.view.id, node.view.incarnation)
 }
 
 struct Records<'a, W> {

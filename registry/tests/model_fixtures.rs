@@ -1,0 +1,97 @@
+//! Bytes that former versions wrote to logs and snapshots, and what they still mean. Nothing in here is ever changed: a new
+//! format gets a new fixture.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a fixture that cannot be read fails the test")]
+
+use prost::Message;
+use rollcall_proto::storage as proto;
+use rollcall_registry::{
+    codec::{command_from_proto, command_to_proto},
+    model::{
+        command::{Command, Expect},
+        ids::{DeviceKey, Epoch, Etag, LogIndex, UnixMillis},
+        invariants,
+        policy::{Policy, RegistrationMode},
+        record::Standing,
+        state::State,
+    },
+};
+
+/// The log of a small cluster: founding, NodeUp, a batch of two opens, a close and an update, AdmitNode, NodeDown.
+const LOG_WITHOUT_RECORDS: &str = include_str!("fixtures/log_without_records.hex");
+/// The snapshot after those entries.
+const SNAPSHOT_WITHOUT_RECORDS: &str = include_str!("fixtures/snapshot_without_records.hex");
+/// One of each command about records, and a batch with its time.
+const LOG_WITH_RECORDS: &str = include_str!("fixtures/log_with_records.hex");
+/// The snapshot after the first log, then this one.
+const SNAPSHOT_WITH_RECORDS: &str = include_str!("fixtures/snapshot_with_records.hex");
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let hex = hex.trim();
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn log(fixture: &str) -> Vec<Command> {
+    let command = |line| command_from_proto(proto::Command::decode(bytes(line).as_slice()).unwrap()).unwrap();
+    fixture.lines().map(command).collect()
+}
+
+fn apply(state: &mut State, commands: &[Command]) {
+    for command in commands {
+        let index = LogIndex(state.applied_index().0 + 1);
+        state.apply(index, command);
+        invariants::check(state).unwrap();
+    }
+}
+
+fn restored(fixture: &str) -> State {
+    let state = State::restore(&mut bytes(fixture).as_slice()).unwrap();
+    invariants::check(&state).unwrap();
+    state
+}
+
+#[test]
+fn a_log_from_before_records_leads_to_the_snapshot_of_then() {
+    let mut state = State::new();
+    apply(&mut state, &log(LOG_WITHOUT_RECORDS));
+    let old = restored(SNAPSHOT_WITHOUT_RECORDS);
+    assert_eq!(old.digest(), state.digest());
+    assert_eq!(old.routes().policy(), Policy::default());
+    let device = old.routes().device(&DeviceKey::new("", "a")).unwrap();
+    assert_eq!((device.profile.capacity, device.enabled, device.session), (3, true, None));
+    assert_eq!(device.standing, Standing::SelfMade { away_since: UnixMillis(0) });
+}
+
+#[test]
+fn commands_about_records_are_written_as_ever() {
+    for (line, command) in LOG_WITH_RECORDS.lines().zip(log(LOG_WITH_RECORDS)) {
+        assert_eq!(hex(&command_to_proto(&command).encode_to_vec()), line);
+    }
+    let kinds: Vec<_> = log(LOG_WITH_RECORDS);
+    assert!(matches!(&kinds[0], Command::PutDevice(put)
+        if put.expect == Expect::NoRecord && put.new_etag == Etag(0x11) && put.labels.is_some()));
+    assert!(matches!(&kinds[1], Command::PutDevice(put)
+        if put.expect == Expect::Etag(Etag(0x11)) && put.enabled == Some(false) && put.groups.is_none()));
+    assert!(matches!(&kinds[2], Command::DeleteDevice(delete) if delete.etag.is_none()));
+    assert!(matches!(&kinds[3], Command::SetPolicy(set)
+        if set.registration == Some(RegistrationMode::Known) && set.record_ttl.is_none()));
+    assert!(matches!(&kinds[4], Command::RemoveExpired(expired)
+        if expired.cutoff == UnixMillis(1_000) && expired.devices.len() == 1));
+    assert!(matches!(&kinds[5], Command::Sweep(sweep) if sweep.rows[0].1 == Epoch(12_288)));
+    assert!(matches!(&kinds[6], Command::NodeDown(down) if down.at == UnixMillis(2_000)));
+}
+
+#[test]
+fn a_snapshot_with_records_is_written_and_read_as_ever() {
+    let mut state = State::new();
+    apply(&mut state, &log(LOG_WITHOUT_RECORDS));
+    apply(&mut state, &log(LOG_WITH_RECORDS));
+    let mut written = Vec::new();
+    state.snapshot().write(&mut written).unwrap();
+    assert_eq!(hex(&written), SNAPSHOT_WITH_RECORDS.trim());
+    assert_eq!(restored(SNAPSHOT_WITH_RECORDS).digest(), state.digest());
+}
