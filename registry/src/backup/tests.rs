@@ -25,6 +25,7 @@ use crate::{
             LogIndex, NodeId, Registration, StorageId, UnixMillis,
         },
         profile::Profile,
+        record::Standing,
         response::Response,
         state::State,
     },
@@ -242,8 +243,15 @@ proptest! {
         let new = restore(&saved(folder.path(), &old), &place(folder.path())).unwrap();
         let (mut state, header) = restored_state(&folder.path().join("data"));
 
-        let bare = |view: DeviceView| DeviceView { session: None, ..view };
-        prop_assert_eq!(views(&state), views(&old).into_iter().map(bare).collect::<Vec<_>>());
+        let record = |view: DeviceView| (view.key, view.profile, view.enabled);
+        let records = |state: &State| views(state).into_iter().map(record).collect::<Vec<_>>();
+        prop_assert_eq!(records(&state), records(&old));
+        for view in views(&state) {
+            prop_assert!(view.session.is_none(), "{} has a session", view.key);
+            // It has its time to connect to the new cluster.
+            let is_timed = matches!(view.standing, Standing::SelfMade { away_since } if away_since > UnixMillis(1));
+            prop_assert!(is_timed, "{:?}", view.standing);
+        }
         prop_assert_eq!(state.routes().cluster_id(), Some(new.cluster));
         prop_assert_ne!(new.cluster, CLUSTER);
         prop_assert_ne!(state.routes().token_key(), old.routes().token_key());
