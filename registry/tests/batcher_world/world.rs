@@ -177,6 +177,7 @@ impl World {
             incarnation,
             reason: NodeDownReason::LeaseLapsed,
             at: UnixMillis(0),
+            floor: None,
         };
         self.write(&Command::NodeDown(down));
     }
