@@ -55,7 +55,7 @@ fn build() -> anyhow::Result<Binaries> {
     Ok(built)
 }
 
-/// Where cargo put this test: `<target dir>/<profile's folder>/deps/<test>`.
+/// Where cargo put this program: `<target dir>/<profile's folder>/deps/<test>`, or without `deps` for a binary.
 struct Place {
     target_dir: PathBuf,
     profile: String,
@@ -63,8 +63,9 @@ struct Place {
 
 impl Place {
     fn of_this_test() -> anyhow::Result<Self> {
-        let test = std::env::current_exe()?;
-        let folder = test.ancestors().nth(2).context("this test was not built by cargo")?;
+        let program = std::env::current_exe()?;
+        let mut folders = program.ancestors().skip(1).skip_while(|folder| folder.ends_with("deps"));
+        let folder = folders.next().context("this test was not built by cargo")?;
         let target_dir = folder.parent().context("this test was not built by cargo")?.to_owned();
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let profile = if name == "debug" { "dev".into() } else { name.into_owned() };

@@ -1,0 +1,41 @@
+//! Every bound and duration of the benchmark, with its reason.
+
+use std::time::Duration;
+
+/// Pairs of measurements, interleaved: the machine's moods fall on both sides.
+pub(crate) const ROUNDS: usize = 5;
+/// How long one sample of a rate is measured: several heartbeats, several flushes.
+pub(crate) const SAMPLE: Duration = Duration::from_millis(1_500);
+/// Load before a sample counts: connections are made, tables have grown.
+pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
+/// How long the number of connections is tried out, per number and side.
+pub(crate) const TUNING: Duration = Duration::from_millis(500);
+/// How long callers may take to end after a sample; longer, a call is lost.
+pub(crate) const END_PATIENCE: Duration = Duration::from_secs(35);
+/// How long a child may take to say a line.
+pub(crate) const CHILD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Callers that wait for their answers at the same time.
+pub(crate) const CALLERS: usize = 256;
+/// The most that are in flight where callers pipeline.
+pub(crate) const PIPELINED: usize = 1_024;
+/// Numbers of connections of which the best is taken, on both sides.
+pub(crate) const CONNECTIONS: [usize; 3] = [1, 2, 4];
+/// The payload of an ordinary call, in bytes.
+pub(crate) const PAYLOAD_BYTES: usize = 100;
+/// The payload of a large reply, in bytes.
+pub(crate) const LARGE_BYTES: usize = 500_000;
+/// Callers that ask for large replies.
+pub(crate) const LARGE_CALLERS: usize = 8;
+/// Small calls per second beside large ones.
+pub(crate) const SMALL_RATE: f64 = 500.0;
+/// The largest message: a large reply with room.
+pub(crate) const MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Devices on each node.
+pub(crate) const DEVICES_PER_NODE: usize = 4;
+/// Calls that one device takes at once: all that are ever in flight, so that capacity is never the limit.
+pub(crate) const DEVICE_CAPACITY: u32 = 4_096;
+/// HTTP/2 windows of all clients: a large reply in one round trip.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// HTTP/2 windows of all clients' connections.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
