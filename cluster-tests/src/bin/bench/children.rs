@@ -61,6 +61,14 @@ impl Helper {
         line.with_context(|| format!("{} has ended", self.name))
     }
 
+    /// Ends it, and waits for its end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
     /// Waits for a line.
     ///
     /// # Errors

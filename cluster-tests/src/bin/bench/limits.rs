@@ -39,3 +39,20 @@ pub(crate) const DEVICE_CAPACITY: u32 = 4_096;
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// HTTP/2 windows of all clients' connections.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Session changes outstanding altogether, the same on both sides: what a storm of reconnects brings.
+pub(crate) const OUTSTANDING: usize = 3_072;
+/// As many as three nodes' queues hold comfortably.
+pub(crate) const OUTSTANDING_DEEP: usize = 24_000;
+/// Keys in one of etcd's transactions, its own limit.
+pub(crate) const TXN_KEYS: usize = 128;
+/// Session changes a second, open loop.
+pub(crate) const CHANGE_RATE: usize = 1_000;
+/// How long they go on: enough of them for a 99th percentile.
+pub(crate) const CHANGE_WINDOW: Duration = Duration::from_secs(3);
+/// Devices on each connection to a real node: as many as it takes on one.
+pub(crate) const SLOTS: u32 = 1_024;
+/// Sessions in the tables that are looked at.
+pub(crate) const SESSIONS: u64 = 1_000_000;
+/// How often a long run writes a line of progress.
+pub(crate) const CHURN_LINE: Duration = Duration::from_secs(10);

@@ -5,6 +5,7 @@
 mod children;
 mod limits;
 mod load;
+mod registry;
 mod report;
 mod router;
 mod stats;
@@ -25,12 +26,25 @@ struct Cli {
 enum What {
     /// Calls: unary, streamed, refused, large; beside a raw tonic echo.
     Router(router::Options),
+    /// Durable changes of sessions, beside etcd and Redis; look-ups; snapshots.
+    Registry(registry::Options),
+    /// Sessions that open and close for minutes: memory and disk.
+    Churn(registry::churn::Options),
     /// A child: answers calls as a plain tonic server would.
     #[command(hide = true)]
     EchoServer,
     /// A child: devices that answer calls.
     #[command(hide = true)]
     Devices(router::devices::Options),
+    /// A child: a registry and those who open and close its sessions.
+    #[command(hide = true)]
+    RegistryNode(registry::node::Options),
+    /// A child: the registry's tables alone.
+    #[command(hide = true)]
+    Tables {
+        /// How many sessions.
+        sessions: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -46,6 +60,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(async {
         match cli.what {
             What::Router(options) => router::run(options).await,
+            What::Registry(options) => registry::run(options).await,
+            What::Churn(options) => registry::churn::run(options).await,
+            What::RegistryNode(options) => registry::node::serve(options).await.map(|()| ExitCode::SUCCESS),
+            What::Tables { sessions } => registry::tables::measure(sessions).map(|()| ExitCode::SUCCESS),
             What::EchoServer => router::raw_echo::serve().await.map(|()| ExitCode::SUCCESS),
             What::Devices(options) => router::devices::serve(options).await.map(|()| ExitCode::SUCCESS),
         }
