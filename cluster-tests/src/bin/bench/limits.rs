@@ -12,8 +12,8 @@ pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
 pub(crate) const TUNING: Duration = Duration::from_millis(500);
 /// How long callers may take to end after a sample; longer, a call is lost.
 pub(crate) const END_PATIENCE: Duration = Duration::from_secs(35);
-/// How long a child may take to say a line.
-pub(crate) const CHILD_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a child may take to say a line: a million sessions on a machine that others use too.
+pub(crate) const CHILD_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Callers that wait for their answers at the same time.
 pub(crate) const CALLERS: usize = 256;

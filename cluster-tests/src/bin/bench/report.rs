@@ -114,8 +114,7 @@ impl Report {
             return self.note(format!("{name} is measured and not declared: {sample}"));
         };
         figure.samples.push(sample);
-        let line =
-            format!("{name} {}: {} {}", ordinal(figure.samples.len()), number(sample), figure.unit);
+        let line = format!("{name} {}: {} {}", ordinal(figure.samples.len()), number(sample), figure.unit);
         self.progress(&line);
     }
 

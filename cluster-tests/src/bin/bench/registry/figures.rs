@@ -12,9 +12,7 @@ use super::{
 };
 use crate::{
     children::Helper,
-    limits::{
-        CHANGE_RATE, CHANGE_WINDOW, OUTSTANDING, OUTSTANDING_DEEP, SAMPLE, SESSIONS, SLOTS, TXN_KEYS,
-    },
+    limits::{CHANGE_RATE, CHANGE_WINDOW, OUTSTANDING, OUTSTANDING_DEEP, SAMPLE, SESSIONS, SLOTS, TXN_KEYS},
     load,
     report::{Bound, Figure, Report},
 };

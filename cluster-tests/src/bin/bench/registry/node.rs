@@ -6,7 +6,11 @@ use anyhow::{Context, bail};
 use clap::Args;
 use rollcall_registry::{
     ChangeError, Registrar, Registry, RegistryConfig,
-    model::{command::Addresses, ids::{DeviceKey, Epoch}, profile::Profile},
+    model::{
+        command::Addresses,
+        ids::{DeviceKey, Epoch},
+        profile::Profile,
+    },
 };
 use serde_json::json;
 use tokio::net::TcpListener;

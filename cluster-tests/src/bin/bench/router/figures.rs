@@ -29,7 +29,8 @@ const STREAM_DEEP: &str = "InvokeStream, another node, 1,024 in flight";
 const STREAM_LOCAL: &str = "InvokeStream, same node, 1,024 in flight";
 const STREAM_NOBODY: &str = "InvokeStream, empty group, 1,024 in flight";
 const ADDED: &str = "added latency at half the rate, p99";
-const RAW_LARGE: &str = "raw tonic, 500 KB replies";
+const RAW_LARGE: &str = "raw tonic echo of 500 KB";
+const RAW_LARGE_REPLY: &str = "raw tonic, 500 KB replies to small requests";
 const LARGE: &str = "500 KB replies, device on another node";
 const RAW_SMALL: &str = "raw tonic, small calls alone, p99";
 const RAW_BESIDE: &str = "raw tonic, small calls beside large, p99";
@@ -61,7 +62,8 @@ pub(crate) fn declared() -> Vec<Figure> {
         Figure::new(STREAM_NOBODY, "calls/s").goal(AtLeast(300_000.0)),
         Figure::new(ADDED, "µs").goal(AtMost(10_000.0)),
         Figure::new(RAW_LARGE, "calls/s"),
-        Figure::new(LARGE, "calls/s").against(RAW_LARGE, AtLeast(0.6)),
+        Figure::new(RAW_LARGE_REPLY, "calls/s"),
+        Figure::new(LARGE, "calls/s").against(RAW_LARGE, AtLeast(0.6)).beside(RAW_LARGE_REPLY),
         Figure::new(RAW_SMALL, "µs"),
         Figure::new(RAW_BESIDE, "µs").beside(RAW_SMALL),
         Figure::new(SMALL, "µs"),
@@ -79,7 +81,7 @@ pub(crate) fn all() -> Vec<Together> {
             measure: |s, r| Box::pin(streams(s, r)),
         },
         Together { names: &[ADDED], measure: |s, r| Box::pin(added(s, r)) },
-        Together { names: &[RAW_LARGE, LARGE], measure: |s, r| Box::pin(large(s, r)) },
+        Together { names: &[RAW_LARGE, RAW_LARGE_REPLY, LARGE], measure: |s, r| Box::pin(large(s, r)) },
         Together {
             names: &[RAW_SMALL, RAW_BESIDE, SMALL, BESIDE],
             measure: |s, r| Box::pin(small_beside_large(s, r)),
@@ -156,18 +158,21 @@ async fn added(scene: &Scene, report: &mut Report) -> anyhow::Result<()> {
 }
 
 async fn large(scene: &Scene, report: &mut Report) -> anyhow::Result<()> {
-    for (name, url, group) in [(RAW_LARGE, &scene.raw, String::new()), (LARGE, &scene.entry, scene.remote())] {
-        let callers = UnaryCaller::many(url, &unary::large(&group), LARGE_CALLERS, 2).await?;
+    let kinds = [
+        (RAW_LARGE, &scene.raw, unary::large_echo()),
+        (RAW_LARGE_REPLY, &scene.raw, unary::large("")),
+        (LARGE, &scene.entry, unary::large(&scene.remote())),
+    ];
+    for (name, url, request) in kinds {
+        let callers = UnaryCaller::many(url, &request, LARGE_CALLERS, 2).await?;
         report.add(name, load::rate(callers, SAMPLE).await?);
     }
     Ok(())
 }
 
 async fn small_beside_large(scene: &Scene, report: &mut Report) -> anyhow::Result<()> {
-    let sides = [
-        (RAW_SMALL, RAW_BESIDE, &scene.raw, String::new()),
-        (SMALL, BESIDE, &scene.entry, scene.remote()),
-    ];
+    let sides =
+        [(RAW_SMALL, RAW_BESIDE, &scene.raw, String::new()), (SMALL, BESIDE, &scene.entry, scene.remote())];
     for (alone, beside, url, group) in sides {
         report.add(alone, small(url, &group).await?);
         let mut bulk = JoinSet::new();

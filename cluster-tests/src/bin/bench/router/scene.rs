@@ -58,8 +58,7 @@ impl Scene {
     async fn check(&self) -> anyhow::Result<()> {
         self.cluster.caught_up(rollcall_cluster_tests::SPREAD_PATIENCE).await?;
         for (group, node) in [(self.local(), "n1"), (self.remote(), "n2")] {
-            let mut caller =
-                unary::UnaryCaller::new(unary::connect(&self.entry).await?, unary::echo(&group));
+            let mut caller = unary::UnaryCaller::new(unary::connect(&self.entry).await?, unary::echo(&group));
             let answer = caller.ask().await?;
             ensure!(answer.node == node, "a device of {group} is on {}", answer.node);
         }

@@ -70,8 +70,8 @@ struct CallStream {
 
 impl CallStream {
     async fn open(url: &str, request: &InvokeRequest, expected: Expected) -> anyhow::Result<Self> {
-        let mut client = InvokeServiceClient::new(connect(url).await?)
-            .max_decoding_message_size(limits::MESSAGE_BYTES);
+        let mut client =
+            InvokeServiceClient::new(connect(url).await?).max_decoding_message_size(limits::MESSAGE_BYTES);
         let (calls, frames) = mpsc::unbounded_channel();
         let answers = client.invoke_stream(UnboundedReceiverStream::new(frames)).await?.into_inner();
         Ok(Self { calls, answers, request: request.clone(), expected })

@@ -58,10 +58,15 @@ pub(crate) fn large(group: &str) -> InvokeRequest {
     InvokeRequest { action: LARGE.to_owned(), payload: Bytes::new(), ..echo(group) }
 }
 
+/// An echo of a large payload, there and back: for the yardstick.
+pub(crate) fn large_echo() -> InvokeRequest {
+    InvokeRequest { payload: Bytes::from(vec![b'x'; limits::LARGE_BYTES]), ..echo("") }
+}
+
 impl UnaryCaller {
     /// One caller on this connection.
     pub(crate) fn new(channel: Channel, request: InvokeRequest) -> Self {
-        let expected = if request.action == LARGE { limits::LARGE_BYTES } else { limits::PAYLOAD_BYTES };
+        let expected = if request.action == LARGE { limits::LARGE_BYTES } else { request.payload.len() };
         let client = InvokeServiceClient::new(channel)
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES);
