@@ -40,6 +40,7 @@ pub(crate) struct Options {
 pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let peer = options.peers.get(usize::try_from(options.number)?).context("no such node")?.clone();
     let registry = Registry::start(RegistryConfig {
+        voters: 3,
         name: format!("n{}", options.number + 1),
         data_dir: options.data_dir.clone(),
         bootstrap_expect: options.peers.len(),

@@ -20,7 +20,7 @@ use rollcall_registry::{
         },
         ids::{
             BatchNumber, BootCounter, ClusterId, DeviceKey, Incarnation, LogIndex, NodeId, Registration,
-            StorageId,
+            StorageId, UnixMillis,
         },
         profile::Profile,
         state::State,
@@ -94,6 +94,7 @@ impl Log {
                 registration: Registration(1),
                 addresses: Addresses::default(),
                 version: "bench".into(),
+                at: UnixMillis(1),
             }));
         }
         log
@@ -132,6 +133,7 @@ impl Log {
             node: NodeId(node + 1),
             incarnation: Incarnation(node + 2),
             number: BatchNumber(number),
+            at: UnixMillis(1),
             changes: ids.enumerate().map(change).collect(),
         })
     }
