@@ -170,13 +170,11 @@ impl<C: Cluster> Node<C> {
     async fn run(mut self, stop: CancellationToken) -> Result<Ended, ServeError> {
         let cluster = self.cluster.clone();
         let ended = tokio::select! {
-            // In this order: a node that is refused while it joins did not start, and had no fault.
-            biased;
             joined = self.join_and_serve() => match joined {
                 Ok(never) => match never {},
                 Err(error) => Err(error),
             },
-            reason = cluster.fatal() => Err(ServeError::Fatal(reason)),
+            reason = cluster.fatal() => Err(self.stopped_by(reason)),
             () = stop.cancelled() => Ok(Ended::Stopped),
         };
         if ended.is_ok() {
@@ -187,6 +185,15 @@ impl<C: Cluster> Node<C> {
             // Not a fault: a supervisor that restarts what failed is to leave it alone.
             Err(_) if cluster.was_removed() => Ok(Ended::Removed(cluster.fatal().await)),
             ended => ended,
+        }
+    }
+
+    /// A node that is refused while it joins did not start, and had no fault: whichever of its tasks says so first.
+    fn stopped_by(&self, reason: String) -> ServeError {
+        if self.progress.borrow().joined {
+            ServeError::Fatal(reason)
+        } else {
+            ServeError::Join(MemberError(reason))
         }
     }
 
