@@ -126,7 +126,7 @@ async fn a_cancelled_handler_is_dropped_and_says_so() {
     let (mut connection, _) = node.attach(1).await;
     connection.call(1, "slow", Bytes::new()).await;
     within("the handler's start", started.notified()).await;
-    connection.send(1, Frame::Cancel(wire::Cancel { tag: 1 })).await;
+    connection.send(1, Frame::Cancel(wire::Cancel { tag: 1, ..Default::default() })).await;
     let cancelled = connection.cancelled().await;
     assert!(cancelled.tag == 1 && cancelled.executed);
     within("the handler's end", dropped.notified()).await;

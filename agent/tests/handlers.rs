@@ -84,7 +84,7 @@ async fn a_cancel_kills_the_program_and_what_it_started() {
     connection.call(1, "do", Bytes::new()).await;
     let read = || std::fs::read_to_string(&pids).unwrap_or_default();
     until("the program runs", || read().split_whitespace().count() == 2).await;
-    connection.send(1, Frame::Cancel(wire::Cancel { tag: 1 })).await;
+    connection.send(1, Frame::Cancel(wire::Cancel { tag: 1, ..Default::default() })).await;
     assert!(connection.cancelled().await.executed);
     for pid in read().split_whitespace() {
         until("the process is gone", || !is_alive(pid)).await;

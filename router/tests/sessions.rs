@@ -127,7 +127,7 @@ async fn a_dropped_call_is_cancelled_and_its_place_is_free_after_the_acknowledge
     }
     let next = invoke(cluster.router(1), call_to("d"));
     assert!(agent.hears_nothing().await, "the handler may still run");
-    let cancelled = device::Cancelled { tag: received.tag, executed: true };
+    let cancelled = device::Cancelled { tag: received.tag, executed: true, ..Default::default() };
     let _ = agent.say(1, Up::Cancelled(cancelled)).await;
     let received = agent.next_call().await;
     agent.answer(1, &received, Bytes::new()).await;

@@ -342,7 +342,8 @@ fn refused(route: Route, reason: RefusedReason, message: String) -> Effect {
 }
 
 fn cancelled(route: Route, started: Started) -> Effect {
-    let frame = wire::Cancelled { tag: route.tag, executed: matches!(started, Started::Yes) };
+    let frame =
+        wire::Cancelled { tag: route.tag, executed: matches!(started, Started::Yes), ..Default::default() };
     Effect::send(route.link, route.slot, Frame::Cancelled(frame))
 }
 

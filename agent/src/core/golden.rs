@@ -101,7 +101,7 @@ fn input(line: &str) -> Input {
             message: "bye".into(),
         }),
         "ping" => Frame::Ping(wire::Ping { number: number(word()) }),
-        "cancel" => Frame::Cancel(wire::Cancel { tag: number(word()) }),
+        "cancel" => Frame::Cancel(wire::Cancel { tag: number(word()), ..Default::default() }),
         "chunk" => {
             let (tag, bytes) = (number(word()), number(word()) as usize);
             Frame::Chunk(wire::Chunk { tag, data: vec![0; bytes].into(), last: word() == Some("last") })

@@ -127,7 +127,9 @@ impl World {
             Step::Chunk(which, slot, tag) => {
                 frame(which, slot, Frame::Chunk(wire::Chunk { tag, data: vec![0; 2].into(), last: true }))
             }
-            Step::Cancel(which, slot, tag) => frame(which, slot, Frame::Cancel(wire::Cancel { tag })),
+            Step::Cancel(which, slot, tag) => {
+                frame(which, slot, Frame::Cancel(wire::Cancel { tag, ..Default::default() }))
+            }
             Step::End(which, how) => {
                 let mut calls: Vec<_> = self.running.keys().copied().collect();
                 calls.sort();

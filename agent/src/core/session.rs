@@ -53,6 +53,8 @@ impl Session {
             resume_token: self.resume_token.clone(),
             running: Vec::new(),
             finished: Vec::new(),
+            gone: Vec::new(),
+            lists_all: false,
         }
     }
 

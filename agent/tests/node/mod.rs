@@ -131,6 +131,7 @@ impl Connection {
             epoch,
             resume_token: Bytes::from(format!("resume {epoch}")),
             resumed: attach.newest_epoch > 0,
+            ..wire::Attached::default()
         };
         self.send(slot, Frame::Attached(attached)).await;
         attach

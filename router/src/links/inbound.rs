@@ -101,7 +101,12 @@ impl Inbound {
                 self.push(|lanes| lanes.push_control(frame));
                 Ok(None)
             }
-            Some(call_frame::Kind::CreditBytes(_)) => Ok(None),
+            Some(
+                call_frame::Kind::CreditBytes(_)
+                | call_frame::Kind::Replay(_)
+                | call_frame::Kind::ReplayChunk(_)
+                | call_frame::Kind::Ask(_),
+            ) => Ok(None),
             None => Err("a frame of no known kind"),
         }
     }

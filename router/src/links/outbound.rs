@@ -143,7 +143,7 @@ impl OutboundLink {
             if handed {
                 let dropped = state.lanes.drop_bulk(call_id);
                 state.queued_bytes -= dropped;
-                let cancel = CancelForward { deadline: why == GiveUp::Deadline };
+                let cancel = CancelForward { deadline: why == GiveUp::Deadline, answered: false };
                 state.lanes.push_control(CallFrame { call_id, kind: Some(call_frame::Kind::Cancel(cancel)) });
             }
             // A late caller still waits a moment for the holder's word.
@@ -251,7 +251,7 @@ impl OutboundLink {
                 }
                 Ok(Heard::Awaited)
             }
-            Some(reply_frame::Kind::CreditBytes(_)) => Ok(Heard::Awaited),
+            Some(reply_frame::Kind::CreditBytes(_) | reply_frame::Kind::Picked(_)) => Ok(Heard::Awaited),
             None => Err("a frame of no known kind"),
         }
     }

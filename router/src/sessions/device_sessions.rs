@@ -146,6 +146,7 @@ impl<R: Registrar> Host for DeviceSessions<R> {
             chunk_bytes: limits::CHUNK_BYTES as u32,
             max_slots: limits::SLOTS_PER_CONNECTION,
             device_addrs: addrs.filter(|addr| !addr.is_empty()).collect(),
+            resume_window: None,
         }
     }
 

@@ -127,6 +127,7 @@ impl<R: Registrar> DeviceSessions<R> {
             epoch: live.epoch.0,
             resume_token: token.unwrap_or_default(),
             resumed: false,
+            replay: false,
         }
     }
 

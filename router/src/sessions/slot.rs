@@ -308,7 +308,10 @@ impl OpenSlot {
 
     fn tell_cancel(&self, tag: Tag, outbox: &mut Outbox) {
         outbox.drop_bulk((self.live.slot, tag));
-        outbox.push_control(frame(self.live.slot, Frame::Cancel(device::Cancel { tag: tag.0 })));
+        outbox.push_control(frame(
+            self.live.slot,
+            Frame::Cancel(device::Cancel { tag: tag.0, ..Default::default() }),
+        ));
     }
 
     fn drop_result(&mut self, tag: Tag, assembling: &mut u64) {

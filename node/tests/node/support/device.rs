@@ -107,7 +107,7 @@ async fn answer(
             }
             Some(Down::Cancel(cancel)) => {
                 cancels.send_modify(|count| *count += 1);
-                reply(Up::Cancelled(Cancelled { tag: cancel.tag, executed: true }))
+                reply(Up::Cancelled(Cancelled { tag: cancel.tag, executed: true, ..Default::default() }))
             }
             Some(Down::Closed(closed)) => {
                 endings.send_replace(Some(Ending::Closed(closed)));
