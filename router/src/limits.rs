@@ -38,6 +38,10 @@ pub const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 pub const RETIRE_GRACE: Duration = Duration::from_secs(60);
 /// After a drain has told devices to move, how long at least before idle ones are closed.
 pub const DRAIN_SETTLE: Duration = Duration::from_secs(1);
+/// Sessions that are announced again at once after a lapse of this node: a batch of the registry.
+pub const ANNOUNCED_AT_ONCE: usize = 1_000;
+/// How soon the announcer looks again for streams that have answered, and for a leader.
+pub const ANNOUNCE_AGAIN: Duration = Duration::from_millis(100);
 /// Sessions of this node that apply reports and nobody waits for; beyond this the lease's end cleans up.
 pub const ORPHANS: usize = 16_384;
 

@@ -26,7 +26,7 @@ use crate::{
     metrics::Metrics,
     outcome::Failure,
     sessions::{
-        device_connection::DeviceConnection, device_sessions::DeviceSessions, host::Shared,
+        announcer, device_connection::DeviceConnection, device_sessions::DeviceSessions, host::Shared,
         observer::Observer, outgoing::Outgoing, sweeper,
     },
 };
@@ -39,7 +39,7 @@ struct Inner<R> {
     sessions: Arc<DeviceSessions<R>>,
     peers: Arc<Peers<R>>,
     nodes: Arc<Notify>,
-    tasks: [AbortHandle; 2],
+    tasks: [AbortHandle; 3],
 }
 
 impl<R> Drop for Inner<R> {
@@ -69,6 +69,8 @@ impl<R: Registrar> Router<R> {
         let nodes = Arc::new(Notify::new());
         let tasks = [
             tokio::spawn(sweeper::sweep(Arc::downgrade(&sessions))).abort_handle(),
+            tokio::spawn(announcer::announce(Arc::downgrade(&sessions), Arc::clone(&sessions.lapsed)))
+                .abort_handle(),
             tokio::spawn(peers::follow(Arc::downgrade(&peers), Arc::clone(&nodes))).abort_handle(),
         ];
         let dispatcher = Dispatcher::new(Arc::clone(&sessions), Arc::clone(&peers));

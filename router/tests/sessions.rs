@@ -296,19 +296,6 @@ async fn a_session_closed_in_the_registry_is_told_so() {
     agent.attach(1, attach("d", 5, 2, profile(1))).await;
 }
 
-#[tokio::test]
-async fn a_node_that_registers_again_ends_the_sessions_of_its_former_life() {
-    let cluster = Cluster::start(1).await;
-    let mut agent = Agent::attached(cluster.router(1), "d", 1).await;
-    cluster.down(1);
-    cluster.up(1, 2);
-    match agent.next().await {
-        Down::Closed(closed) => assert_eq!(closed.code(), CloseCode::GoingAway),
-        other => panic!("expected Closed, got {other:?}"),
-    }
-    agent.attach(1, attach("d", 5, 2, profile(1))).await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_dropped_after_two_heartbeats() {
     let cluster = Cluster::start(1).await;

@@ -141,11 +141,15 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        if !matches!(link.slots[device], Slot::Attaching { .. }) {
-            return;
+        let resumed = match link.slots[device] {
+            Slot::Attaching { .. } => attached.resumed,
+            // The node was registered anew: the stream goes on under another epoch, and no result was lost.
+            Slot::Attached { .. } => false,
+            Slot::Free | Slot::Over => return,
+        };
+        if !link.holds(device) {
+            link.slots[device] = Slot::Attached { since: at.now, resumed };
         }
-        let resumed = attached.resumed;
-        link.slots[device] = Slot::Attached { since: at.now, resumed };
         let state = AgentState::Attached { node: link.node.clone(), epoch: attached.epoch };
         self.servers.good(&link.server);
         self.sessions[device].attached(attached);

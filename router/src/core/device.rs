@@ -268,6 +268,11 @@ impl<W, C> Device<W, C> {
     /// No new calls from now on; those that the transport has not taken end, results of the others pass.
     pub(crate) fn retire(&mut self, ended: &mut Vec<Ended<W>>) {
         self.standing = Standing::Retiring;
+        self.end_unsent(ended);
+    }
+
+    /// Ends the calls that the transport has not taken; the others and later ones go on.
+    pub(crate) fn end_unsent(&mut self, ended: &mut Vec<Ended<W>>) {
         self.queue.take_all();
         for tag in self.calls.unsent() {
             let Some(entry) = self.remove(tag) else { continue };

@@ -9,6 +9,7 @@ use std::{
 use compact_str::CompactString;
 use parking_lot::Mutex;
 use rollcall_proto::device::{self, AttachRequest, AttachResponse, CloseCode, attach_request};
+use rollcall_registry::model::ids::Epoch;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
@@ -96,6 +97,26 @@ impl Connection {
     /// See [`State::reassigned`].
     pub(crate) fn reassigned(self: &Arc<Self>, live: Arc<LiveDevice>) -> bool {
         self.step(|state, now, after| state.reassigned(live, now, after))
+    }
+
+    /// See [`State::renewed`].
+    pub(crate) fn renewed(
+        self: &Arc<Self>,
+        former: Epoch,
+        live: Arc<LiveDevice>,
+        attached: device::Attached,
+    ) -> bool {
+        self.step(|state, now, after| state.renewed(former, live, attached, now, after))
+    }
+
+    /// Whether the session of `live` is open here.
+    pub(crate) fn has_open(&self, live: &LiveDevice) -> bool {
+        self.state.lock().has_open(live)
+    }
+
+    /// See [`State::probe`].
+    pub(crate) fn probe(self: &Arc<Self>) {
+        self.step(|state, now, _| state.probe(now));
     }
 
     /// Accepts a call or says why not. Never waits.

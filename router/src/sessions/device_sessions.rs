@@ -8,14 +8,17 @@ use std::{
     time::Duration,
 };
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use rollcall_proto::device::{CloseCode, Welcome};
 use rollcall_registry::{
     Registrar,
     model::ids::{DeviceKey, Epoch},
 };
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
 
 use super::{
     connection::Connection,
@@ -42,6 +45,10 @@ pub(crate) struct DeviceSessions<R> {
     pub(super) openings: AtomicUsize,
     /// Devices whose attach waits for its commit, with how many attaches.
     pub(crate) awaited: Mutex<HashMap<DeviceKey, u32>>,
+    /// Wakes the announcer: this node has lost its place in the cluster, or has one again.
+    pub(crate) lapsed: Arc<Notify>,
+    /// Sessions that are being announced again, by the epoch that they had.
+    pub(super) announcing: Mutex<HashSet<Epoch>>,
     /// Rises when a device may have become callable.
     pub(crate) arrivals: watch::Sender<u64>,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
@@ -61,6 +68,8 @@ impl<R: Registrar> DeviceSessions<R> {
             runtime: Handle::current(),
             openings: AtomicUsize::new(0),
             awaited: Mutex::default(),
+            lapsed: Arc::default(),
+            announcing: Mutex::default(),
             arrivals: watch::Sender::new(0),
             connections: Mutex::default(),
             next_connection: AtomicU64::new(1),

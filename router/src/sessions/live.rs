@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use rollcall_registry::model::{
-    ids::{DeviceKey, Epoch, Incarnation, InstanceId},
+    ids::{AttachNumber, DeviceKey, Epoch, Incarnation, InstanceId},
     profile::Profile,
 };
 
@@ -14,6 +14,7 @@ use super::connection::Connection;
 use crate::core::pick::Load;
 
 /// A device's open session on this node.
+#[derive(Clone)]
 pub(crate) struct LiveDevice {
     /// Which device.
     pub(crate) key: DeviceKey,
@@ -21,8 +22,12 @@ pub(crate) struct LiveDevice {
     pub(crate) epoch: Epoch,
     /// The agent process.
     pub(crate) instance: InstanceId,
+    /// The device's own order of its attaches.
+    pub(crate) attach_number: AttachNumber,
     /// This node's incarnation when the session was opened.
     pub(crate) incarnation: Incarnation,
+    /// What the device says of itself.
+    pub(crate) own: Arc<Profile>,
     /// What the device is and offers, with what is assigned laid over its own word.
     pub(crate) profile: Arc<Profile>,
     /// The connection that carries it.
@@ -34,18 +39,9 @@ pub(crate) struct LiveDevice {
 }
 
 impl LiveDevice {
-    /// The same session with another profile.
+    /// The same session with another profile in force.
     pub(crate) fn with(&self, profile: Arc<Profile>) -> Self {
-        Self {
-            key: self.key.clone(),
-            epoch: self.epoch,
-            instance: self.instance,
-            incarnation: self.incarnation,
-            profile,
-            connection: Arc::clone(&self.connection),
-            slot: self.slot,
-            calls: Arc::clone(&self.calls),
-        }
+        Self { profile, ..self.clone() }
     }
 
     /// How busy it is, as far as one can tell without its lock.

@@ -1,6 +1,7 @@
 //! Devices that are connected to this node, whatever the transport: frames in, frames out. Placement does not live here.
 
 pub(crate) mod after;
+pub(crate) mod announcer;
 pub(crate) mod connection;
 pub(crate) mod device_connection;
 pub(crate) mod device_sessions;

@@ -7,7 +7,7 @@ use rollcall_registry::{
     ApplyObserver, Registrar,
     model::{
         event::{CloseCause, Event, SessionRef},
-        ids::{DeviceKey, Epoch, Incarnation, LogIndex},
+        ids::{DeviceKey, Epoch, LogIndex},
     },
 };
 use tokio::sync::{Notify, mpsc};
@@ -40,7 +40,9 @@ impl<R: Registrar> Observer<R> {
         replaced: Option<&SessionRef>,
     ) {
         let me = sessions.registry.node();
-        if let Some(replaced) = replaced.filter(|replaced| replaced.node == me) {
+        // What replaces a session that is being announced again is its announcement, or is found out by it.
+        let announced = |replaced: &&SessionRef| sessions.announcing.lock().contains(&replaced.epoch);
+        if let Some(replaced) = replaced.filter(|it| it.node == me && !announced(it)) {
             let same_instance = replaced.instance == session.instance;
             sessions.superseded(replaced.epoch, Supersession { winner: session.epoch, same_instance });
         }
@@ -49,20 +51,6 @@ impl<R: Registrar> Observer<R> {
         if mine && !awaited() && sessions.table.get(session.epoch).is_none() {
             // Its attach was given up. When the queue is full, the lease's end cleans up.
             drop(self.orphans.try_send((device.clone(), session.epoch)));
-        }
-    }
-
-    fn void_if_mine(sessions: &DeviceSessions<R>, event: &Event) {
-        let me = sessions.registry.node();
-        let over = match event {
-            Event::NodeUp { node, incarnation } if *node == me => *incarnation,
-            Event::NodeDown { node, incarnation } if *node == me => Incarnation(incarnation.0 + 1),
-            _ => return,
-        };
-        for live in sessions.table.all() {
-            if live.incarnation < over {
-                sessions.ended(live.epoch, CloseCode::GoingAway, "the node lost its place in the cluster");
-            }
         }
     }
 }
@@ -95,7 +83,8 @@ impl<R: Registrar> ApplyObserver for Observer<R> {
                 | Event::NodeAdmitted { .. }
                 | Event::NodeRemoved { .. } => {
                     self.nodes.notify_one();
-                    Self::void_if_mine(&sessions, event);
+                    // Streams outlive the lapse of their node: the announcer sees to them.
+                    sessions.lapsed.notify_one();
                 }
                 Event::BatchApplied(_) => {}
             }

@@ -68,7 +68,7 @@ impl<R: Registrar> DeviceSessions<R> {
             remote_addr: connection.remote_addr.clone(),
             only_if: None,
         };
-        *self.awaited.lock().entry(attach.key.clone()).or_default() += 1;
+        self.await_opening(&attach.key);
         let opened =
             tokio::time::timeout(limits::OPEN_PATIENCE, self.registry.open(attach.key.clone(), open)).await;
         match opened {
@@ -97,15 +97,17 @@ impl<R: Registrar> DeviceSessions<R> {
             key: attach.key.clone(),
             epoch: opened.epoch,
             instance: attach.instance,
+            attach_number: attach.attach_number,
             incarnation: self.registry.incarnation(),
-            profile: self.in_force(&attach.key, opened.epoch).unwrap_or(attach.profile),
+            profile: self.in_force(&attach.key, opened.epoch).unwrap_or_else(|| Arc::clone(&attach.profile)),
+            own: attach.profile,
             connection: Arc::clone(connection),
             slot,
             calls: Arc::new(AtomicU32::new(0)),
         });
         self.table.insert(&live);
         self.shared.metrics.sessions.set(self.table.len() as f64);
-        if connection.opened(opening, Arc::clone(&live), self.attached(&live)) {
+        if connection.opened(opening, Arc::clone(&live), self.attached(&live, Stream::New)) {
             self.shared.metrics.opened.increment(1);
             tracing::debug!(device = %live.key, epoch = %live.epoch, "device attached");
         } else {
@@ -118,7 +120,7 @@ impl<R: Registrar> DeviceSessions<R> {
         self.arrivals.send_modify(|arrivals| *arrivals += 1);
     }
 
-    fn attached(&self, live: &LiveDevice) -> device::Attached {
+    pub(super) fn attached(&self, live: &LiveDevice, stream: Stream) -> device::Attached {
         let routes = self.registry.routes();
         let cluster = routes.cluster_id().unwrap_or_default();
         let token = routes.token_key().map(|key| resume_token(&key, cluster, &live.key, live.epoch));
@@ -126,7 +128,7 @@ impl<R: Registrar> DeviceSessions<R> {
             cluster_id: cluster.to_string(),
             epoch: live.epoch.0,
             resume_token: token.unwrap_or_default(),
-            resumed: false,
+            resumed: stream == Stream::GoesOn,
             replay: false,
         }
     }
@@ -143,7 +145,13 @@ impl<R: Registrar> DeviceSessions<R> {
         }
     }
 
-    fn no_longer_awaited(&self, key: &DeviceKey) {
+    /// Somebody waits for this device's session to be opened.
+    pub(super) fn await_opening(&self, key: &DeviceKey) {
+        *self.awaited.lock().entry(key.clone()).or_default() += 1;
+    }
+
+    /// The reverse of [`Self::await_opening`].
+    pub(super) fn no_longer_awaited(&self, key: &DeviceKey) {
         let mut awaited = self.awaited.lock();
         if let Some(count) = awaited.get_mut(key) {
             *count -= 1;
@@ -162,6 +170,8 @@ impl<R: Registrar> DeviceSessions<R> {
                 let same_instance = session.instance == live.instance;
                 self.superseded(live.epoch, Supersession { winner: session.epoch, same_instance });
             }
+            // Its row is void, not gone: it is announced again once this node is registered.
+            None if live.incarnation != self.registry.incarnation() => self.lapsed.notify_one(),
             None => self.ended(live.epoch, CloseCode::GoingAway, "the registry no longer has the session"),
         }
     }
@@ -174,8 +184,8 @@ impl<R: Registrar> DeviceSessions<R> {
             // The agent cannot know which profile is in force: it attaches again.
             return self.close_after_failed_update(&live);
         }
-        let profile = self.in_force(&live.key, live.epoch).unwrap_or(profile);
-        let renewed = Arc::new(live.with(profile));
+        let in_force = self.in_force(&live.key, live.epoch).unwrap_or_else(|| Arc::clone(&profile));
+        let renewed = Arc::new(LiveDevice { own: profile, profile: in_force, ..LiveDevice::clone(&live) });
         if self.table.get(live.epoch).is_some() && live.connection.updated(Arc::clone(&renewed), number) {
             self.table.insert(&renewed);
             self.arrivals.send_modify(|arrivals| *arrivals += 1);
@@ -212,6 +222,15 @@ impl<R: Registrar> DeviceSessions<R> {
     fn elsewhere(&self, code: CloseCode, message: &str) -> device::AttachRefused {
         device::AttachRefused { try_addrs: self.other_device_addrs(), ..refusal(code, message.to_owned()) }
     }
+}
+
+/// What an Attached means to the agent's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// A session begins on it.
+    New,
+    /// The session goes on under another epoch.
+    GoesOn,
 }
 
 fn later(code: CloseCode, message: &str, retry_after: Duration) -> device::AttachRefused {

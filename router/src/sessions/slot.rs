@@ -255,6 +255,21 @@ impl OpenSlot {
         self.promote(now, outbox, after);
     }
 
+    /// The same stream goes on under a newer epoch. What waits was routed by the older one, and is told so.
+    pub(crate) fn renew(
+        &mut self,
+        live: Arc<LiveDevice>,
+        now: Instant,
+        outbox: &mut Outbox,
+        after: &mut After,
+    ) {
+        let mut ended = Vec::new();
+        self.device.end_unsent(&mut ended);
+        self.report(ended, outbox, after, |ended| ending::session_ended(EndCause::Superseded, ended.outcome));
+        let profile = Arc::clone(&live.profile);
+        self.update(&profile, live, now, outbox, after);
+    }
+
     /// A newer session of the same instance took over: only results pass from now on.
     pub(crate) fn retire(&mut self, until: Instant, outbox: &mut Outbox, after: &mut After) {
         self.retiring_until = Some(until);

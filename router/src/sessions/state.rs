@@ -1,6 +1,7 @@
 //! One device connection: the conversation, its slots and its outbox. No lock, clock or I/O in here.
 
 mod ending;
+mod renewal;
 mod writing;
 
 use std::{sync::Arc, time::Duration};
@@ -356,10 +357,8 @@ impl State {
         if stuck || self.outbox.control_len() > limits::OUTBOX_CONTROL_FRAMES {
             return self.cut(CloseCode::TooSlow, "the agent does not read what it is sent".to_owned(), after);
         }
-        if self.phase == Phase::Talking && now.saturating_duration_since(self.last_ping) >= interval {
-            self.last_ping = now;
-            self.pings += 1;
-            self.outbox.push_control(frame(0, Frame::Ping(device::Ping { number: self.pings })));
+        if now.saturating_duration_since(self.last_ping) >= interval {
+            self.probe(now);
         }
         let slots: Vec<u32> = self.slots.keys().copied().collect();
         for slot in slots {
