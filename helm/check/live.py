@@ -1,0 +1,140 @@
+"""The chart's pods as real processes: they become one cluster, the helm test's call arrives, a stop is in time, and a
+real Prometheus finds in them what alerts and dashboard ask for.
+
+usage: live.py BINARIES PROMETHEUS   (folders with rollcall and rollcall-agent, and with prometheus)
+"""
+
+import pathlib
+import signal
+import sys
+import tempfile
+import urllib.error
+
+from dashboard import concrete, dashboard, queries
+from kubelet import Cluster
+from rendering import Report, of_kind, render
+from rules import ON, rules_of
+from scraping import Prometheus
+
+VALUES = {
+    "replicas": 3,
+    "learners": {"replicas": 1},
+    "drainGraceSeconds": 2,
+    "device": {"external": "perPod", "perPod": {"hostname": "{pod}.devices.example.com"}},
+}
+report = Report()
+
+
+def members(cluster):
+    """Everybody is in, under the pod's name; who votes is who should."""
+    nodes = {node["name"]: node for node in cluster.ask("nodes", "list")["nodes"]}
+    report.demand(set(nodes) == {pod.name for pod in cluster.pods}, f"the members are {sorted(nodes)}")
+    for pod in cluster.pods:
+        learner = nodes[pod.name]["role"] == "learner"
+        report.demand(learner == ("learner" in pod.name), f"{pod.name} is a {nodes[pod.name]['role']}")
+        told = nodes[pod.name]["device_addr"]
+        report.demand(told == f"{pod.name}.devices.example.com:7401", f"{pod.name} tells devices {told}")
+
+
+def helm_test(cluster, objects):
+    """The test pod's own commands: a device attaches at one node, the call comes in at another."""
+    spec = next(pod["spec"] for pod in of_kind(objects, "Pod"))
+    device = cluster.begin(spec["initContainers"][0])
+    try:
+        code, output = cluster.run(spec["containers"][0])
+    finally:
+        device.send_signal(signal.SIGTERM)
+        device.wait(10)
+    report.demand(code == 0 and "hello from helm test" in output, f"helm test: exit code {code}: {output}")
+    print(f"helm test: {' '.join(output.split())}")
+
+
+def failures(cluster, prometheus):
+    """A call to nobody and a device that is not let in: what only failures make visible in metrics."""
+    code, _ = cluster.run({"command": ["rollcall"], "args": ["invoke", "--addr", cluster.api(), "nobody", "echo"]})
+    report.demand(code == 1, f"a call to nobody ended with {code}")
+    create = ["devices", "create", "stranger", "--group", "nobody", "--disabled", "--addr", cluster.api()]
+    code, output = cluster.run({"command": ["rollcall"], "args": create})
+    report.demand(code == 0, f"devices create: {output}")
+    address = f"http://{cluster.pods[1].address}:7401"
+    attach = [f"--server={address}", "--device-id=stranger", "--group=nobody", "--action=echo=echo", "--grace-s=0"]
+    device = cluster.begin({"command": ["rollcall-agent"], "args": attach})
+    refused = prometheus.wait("sum(rollcall_device_attaches_refused_total) > 0")
+    report.demand(refused, "a disabled device was not refused")
+    device.kill()
+    device.wait()
+
+
+def scraped(cluster, prometheus):
+    """Every rule and every panel's query works, and the panels show something."""
+    report.demand(prometheus.wait("sum(rollcall_link_breaks_total) > 0"), "no link broke when a node was killed")
+    for group in prometheus.get("rules")["groups"]:
+        for rule in group["rules"]:
+            report.demand(rule["health"] == "ok", f"{rule['name']}: {rule.get('lastError')}")
+    empty = []
+    for title, expression in queries(dashboard()):
+        try:
+            if not prometheus.query(concrete(expression)):
+                empty.append((title, expression))
+        except urllib.error.HTTPError as error:
+            report.demand(False, f"{title}: {error.read().decode()}")
+    ours = [title for title, expression in empty if "rollcall_" in expression or "grpc_" in expression]
+    report.demand(not ours, f"panels without data: {ours}")
+    targets = prometheus.get("targets")["activeTargets"]
+    report.demand(all(not target["lastError"] for target in targets), f"scrapes fail: {targets}")
+
+
+def alarm(cluster, prometheus, pod):
+    """A node that is killed is what the alerts for it say, and nothing else is."""
+    pod.process.kill()
+    pod.process.wait()
+    wanted = {"RollcallFailureToleranceZero", "RollcallNodeDown"}
+    for name in wanted:
+        report.demand(prometheus.wait(f'ALERTS{{alertname="{name}"}}'), f"{pod.name} was killed: no {name}")
+    ringing = {one["metric"]["alertname"] for one in prometheus.query("ALERTS")}
+    report.demand(ringing == wanted, f"{pod.name} was killed: {ringing}")
+    pod.start(cluster.binaries, cluster.names)
+    cluster.wait_ready()
+    report.demand(prometheus.wait("absent(ALERTS)"), f"{pod.name} is back: {prometheus.query('ALERTS')}")
+
+
+def restart(cluster, pod):
+    """A pod that is deleted stops within its grace, with 0, and its successor is ready again."""
+    code, seconds = pod.stop()
+    report.demand(code == 0, f"{pod.name} stopped with {code}")
+    print(f"{pod.name}: stopped after {seconds:.1f} s of {pod.spec['terminationGracePeriodSeconds']} s")
+    pod.start(cluster.binaries, cluster.names)
+    cluster.wait_ready()
+
+
+def main():
+    objects, _ = render(VALUES)
+    prometheus = None
+    with tempfile.TemporaryDirectory(prefix="rollcall-chart-") as folder:
+        cluster = Cluster(objects, sys.argv[1], pathlib.Path(folder))
+        try:
+            cluster.start()
+            cluster.wait_ready()
+            for pod in cluster.pods:
+                report.demand(pod.probe("livenessProbe")[0] == 200, f"{pod.name} is not alive")
+            members(cluster)
+            rules = rules_of(VALUES | ON | {"alerts": {"RollcallCallP99": {"enabled": True}}})
+            prometheus = Prometheus(f"{sys.argv[2]}/prometheus", cluster, rules, pathlib.Path(folder) / "prometheus")
+            report.demand(prometheus.wait("sum(up) == 4"), "Prometheus does not scrape every pod")
+            helm_test(cluster, objects)
+            failures(cluster, prometheus)
+            alarm(cluster, prometheus, cluster.pods[2])
+            scraped(cluster, prometheus)
+            for pod in cluster.pods[2:]:
+                restart(cluster, pod)
+            for pod in cluster.pods:
+                code, _ = pod.stop()
+                report.demand(code == 0, f"{pod.name} stopped with {code}")
+        finally:
+            cluster.kill()
+            if prometheus:
+                prometheus.stop()
+    report.exit("live")
+
+
+main()

@@ -1,0 +1,58 @@
+{{/* The nodes' configuration file, the same for all. What differs from pod to pod is in their environment. */}}
+{{- define "rollcall.toml" -}}
+# Made by the chart. `rollcall config print` in a pod shows what is in force and where it comes from.
+data_dir = "/var/lib/rollcall"
+join = {{ include "rollcall.join" . }}
+voters = {{ ternary 5 3 (eq (int .Values.replicas) 5) }}
+api_addr = "{{ .Values.listenAddress }}:7400"
+device_addr = "{{ .Values.listenAddress }}:7401"
+peer_addr = "{{ .Values.listenAddress }}:7402"
+http_addr = "{{ .Values.listenAddress }}:7403"
+drain_grace = "{{ int .Values.drainGraceSeconds }}s"
+{{- range $key, $value := .Values.config }}
+{{ $key }} = {{ $value | toJson }}
+{{- end }}
+{{- end }}
+
+{{/* The peer addresses of all voting nodes: the same list on each. */}}
+{{- define "rollcall.join" -}}
+{{- $peers := list -}}
+{{- range until (int .Values.replicas) -}}
+{{- $peers = append $peers (printf "%s-%d.%s:7402" (include "rollcall.name" $) . (include "rollcall.domain" $)) -}}
+{{- end -}}
+{{- concat $peers .Values.extraJoin | toJson -}}
+{{- end }}
+
+{{/* A node's environment: (root, component). */}}
+{{- define "rollcall.env" -}}
+{{- $values := .root.Values -}}
+{{- $own := printf "$(POD_NAME).%s" (include "rollcall.domain" .root) -}}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: ROLLCALL_NAME
+  value: $(POD_NAME)
+- name: ROLLCALL_BOOTSTRAP_EXPECT
+  value: {{ ternary (int $values.replicas) 0 (and $values.bootstrap (eq .component "node")) | quote }}
+- name: ROLLCALL_ADVERTISE_API_ADDR
+  value: {{ $own }}:7400
+- name: ROLLCALL_ADVERTISE_PEER_ADDR
+  value: {{ $own }}:7402
+- name: ROLLCALL_ADVERTISE_HTTP_ADDR
+  value: {{ $own }}:7403
+{{- if eq $values.device.external "perPod" }}
+{{- $hostname := $values.device.perPod.hostname }}
+{{- if contains "{index}" $hostname }}
+- name: POD_INDEX
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.labels['apps.kubernetes.io/pod-index']
+{{- end }}
+- name: ROLLCALL_ADVERTISE_DEVICE_ADDR
+  value: {{ include "rollcall.perPod" (dict "text" $hostname "pod" "$(POD_NAME)" "index" "$(POD_INDEX)") }}:{{ $values.device.service.port }}
+{{- end }}
+{{- with $values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
