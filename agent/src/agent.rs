@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     device::Device,
@@ -91,6 +91,15 @@ impl AgentBuilder {
     #[must_use]
     pub fn in_order(mut self) -> Self {
         self.site = self.site.in_order();
+        self
+    }
+
+    /// Runs the handlers on another runtime than the connection. A handler that blocks its threads then does not
+    /// silence the connection: the node finds out by calling `rollcall.health` there, and gives the device's calls to
+    /// others meanwhile. The runtime needs tokio's timer.
+    #[must_use]
+    pub fn handlers_on(mut self, runtime: Handle) -> Self {
+        self.site = self.site.handlers_on(runtime);
         self
     }
 

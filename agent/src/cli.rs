@@ -2,12 +2,15 @@
 
 use std::{future::Future, io::IsTerminal, process::ExitCode, time::Duration};
 
+use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use tokio::runtime::{self, Handle, Runtime};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     agent::{Agent, AgentHandle},
     handlers::{self, Chosen},
+    limits,
     state::StopReason,
 };
 
@@ -18,6 +21,7 @@ Handlers:
                     input, the reply its standard output; a non-zero exit is a device error with the end of its
                     standard error; it is killed when the caller gives up or its deadline passes
   http://HOST/PATH  posts the payload there; the reply is the response's body; a status other than 2xx is a device error
+  block             for drills: blocks the thread that all handlers share for as many milliseconds as the payload says
 
 Exit codes:
   0  stopped by SIGTERM, SIGINT or Ctrl-C, after running calls had finished
@@ -97,8 +101,9 @@ impl Options {
         installed.map_err(|error| anyhow::anyhow!(error))
     }
 
-    fn start(self) -> AgentHandle {
+    fn start(self, handlers: Handle) -> AgentHandle {
         let mut agent = Agent::builder(self.server)
+            .handlers_on(handlers)
             .device(self.device_id)
             .namespace(self.namespace)
             .capacity(self.capacity);
@@ -115,20 +120,48 @@ impl Options {
     }
 }
 
+/// The runtime of the handlers: one that hangs there leaves the connection alive.
+struct Handlers(Option<Runtime>);
+
+impl Handlers {
+    fn start() -> std::io::Result<Self> {
+        let mut runtime = runtime::Builder::new_multi_thread();
+        runtime.worker_threads(limits::HANDLER_THREADS).thread_name("handlers").enable_all();
+        runtime.build().map(|runtime| Self(Some(runtime)))
+    }
+
+    fn handle(&self) -> Handle {
+        self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for Handlers {
+    fn drop(&mut self) {
+        // A handler that hangs must not keep the process.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// Runs the agent until `signal` resolves or it is over for good.
-pub async fn run(options: Options, signal: impl Future<Output = &'static str>) -> ExitCode {
+///
+/// # Errors
+/// The handlers' threads cannot be started.
+pub async fn run(options: Options, signal: impl Future<Output = &'static str>) -> anyhow::Result<ExitCode> {
     let grace = Duration::from_secs(options.grace_s);
-    let agent = options.start();
+    let handlers = Handlers::start().context("cannot start the handlers' threads")?;
+    let agent = options.start(handlers.handle());
     let reason = tokio::select! {
         name = signal => {
             tracing::info!(signal = name, ?grace, "stopping: running calls may finish");
             agent.shutdown_within(grace).await;
-            return ExitCode::SUCCESS;
+            return Ok(ExitCode::SUCCESS);
         }
         reason = agent.stopped() => reason,
     };
     agent.shutdown_within(Duration::ZERO).await;
-    exit_code(&reason)
+    Ok(exit_code(&reason))
 }
 
 fn exit_code(reason: &StopReason) -> ExitCode {

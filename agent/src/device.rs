@@ -8,6 +8,7 @@ use std::{
 use rollcall_proto::device as wire;
 
 use crate::{
+    core::HEALTH_ACTION,
     handler::{AnyHandler, Handler},
     limits,
 };
@@ -100,6 +101,9 @@ impl Device {
     }
 
     /// Offers an action. The same name again replaces the handler. A device has at most 256.
+    ///
+    /// `rollcall.health` replaces the built-in one, which answers at once: a handler of that name that fails has the
+    /// device kept out as if it hung. Nodes call it beside the capacity, and only when calls time out.
     #[must_use]
     pub fn action(mut self, name: impl Into<String>, handler: impl Handler) -> Self {
         self.actions.insert(name.into(), Arc::new(handler));
@@ -118,7 +122,8 @@ impl Device {
         wire::Profile {
             groups: self.groups.clone(),
             labels: self.labels.clone().into_iter().collect::<HashMap<_, _>>(),
-            actions: self.actions.keys().cloned().collect(),
+            // Nodes call it without being told.
+            actions: self.actions.keys().filter(|action| *action != HEALTH_ACTION).cloned().collect(),
             capacity: self.capacity,
         }
     }

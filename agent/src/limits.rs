@@ -94,6 +94,11 @@ pub const ONCE_FOR: Duration = Duration::from_secs(120);
 /// Calls that wait for one execution beside the first; more are refused as busy.
 pub const ONCE_JOINED: usize = 64;
 
+/// The longest that the handler `block` blocks: a drill that was forgotten ends by itself.
+pub const BLOCK_MOST: Duration = Duration::from_secs(600);
+/// Threads that the binary's handlers run on. None of them blocks but `block`, which is to be noticed.
+pub const HANDLER_THREADS: usize = 1;
+
 /// Bytes of standard error that an `exec:` handler's failure shows.
 pub const STDERR_TAIL_BYTES: usize = 4 * 1024 - 256;
 

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
 
 use crate::{
     core::{Core, Session, url},
@@ -19,6 +22,7 @@ pub struct SiteBuilder {
     devices: Vec<Device>,
     agent: String,
     order: Order,
+    executor: Option<Handle>,
 }
 
 /// The order in which servers are tried until one has been good.
@@ -47,6 +51,7 @@ impl Site {
             devices: Vec::new(),
             agent: concat!("rollcall-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
             order: Order::Shuffled,
+            executor: None,
         }
     }
 }
@@ -71,6 +76,15 @@ impl SiteBuilder {
     #[must_use]
     pub fn in_order(mut self) -> Self {
         self.order = Order::AsGiven;
+        self
+    }
+
+    /// Runs the handlers on another runtime than the connection. A handler that blocks its threads then does not
+    /// silence the connection: the node finds out by calling `rollcall.health` there, and gives the device's calls to
+    /// others meanwhile. The runtime needs tokio's timer.
+    #[must_use]
+    pub fn handlers_on(mut self, runtime: Handle) -> Self {
+        self.executor = Some(runtime);
         self
     }
 
@@ -103,7 +117,8 @@ impl SiteBuilder {
                 };
                 let sessions = self.devices.iter().map(session).collect();
                 let core = Core::new(rand::random_range(1..=u64::MAX), servers, sessions);
-                tokio::spawn(Worker::new(core, self.devices, states, self.agent).run(inbox));
+                let executor = self.executor.unwrap_or_else(Handle::current);
+                tokio::spawn(Worker::new(core, self.devices, states, self.agent, executor).run(inbox));
             }
             Err(invalid) => tracing::error!(reason = %invalid, "the configuration cannot be used"),
         }

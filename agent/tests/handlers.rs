@@ -208,3 +208,30 @@ async fn a_wrong_command_line_says_what_is_wrong_and_exits_with_2() {
     let (code, text) = run(&["--nonsense"]).await;
     assert!(code == Some(2) && text.contains("--nonsense"), "{text}");
 }
+
+#[tokio::test]
+async fn a_health_call_is_answered_while_every_place_is_taken() {
+    let (mut connection, _child, _node) = with_action("exec:sleep 20").await;
+    for tag in 1..=4 {
+        connection.call(tag, "do", Bytes::new()).await;
+    }
+    connection.call(5, "do", Bytes::new()).await;
+    assert_eq!(connection.refused().await.reason(), wire::RefusedReason::Busy);
+    connection.call(6, "rollcall.health", Bytes::new()).await;
+    let result = connection.result().await;
+    assert_eq!((result.tag, result.error), (6, None));
+}
+
+#[tokio::test]
+async fn where_handlers_hang_the_health_call_hangs_and_the_heartbeat_does_not() {
+    let (mut connection, _child, _node) = with_action("block").await;
+    connection.call(1, "do", Bytes::from_static(b"1000")).await;
+    connection.call(2, "rollcall.health", Bytes::new()).await;
+    connection.send(0, Frame::Ping(wire::Ping { number: 7 })).await;
+    match connection.next().await {
+        (0, attach_request::Frame::Pong(pong)) => assert_eq!(pong.number, 7),
+        other => panic!("no Pong but {other:?}"),
+    }
+    let (first, second) = (connection.result().await, connection.result().await);
+    assert_eq!((first.tag, second.tag), (1, 2), "the handlers run again");
+}

@@ -19,5 +19,5 @@ async fn main() -> anyhow::Result<ExitCode> {
             _ = interrupt.recv() => "SIGINT",
         }
     };
-    Ok(cli::run(options, stop).await)
+    cli::run(options, stop).await
 }

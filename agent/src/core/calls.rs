@@ -2,7 +2,10 @@
 
 mod repeated;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use rollcall_proto::device::{self as wire, RefusedReason, attach_request::Frame};
@@ -23,6 +26,9 @@ pub(crate) struct Route {
     pub(crate) slot: u32,
     pub(crate) tag: u64,
 }
+
+/// The built-in action by which a node asks whether handlers are alive. It runs beside the capacity, one at a time.
+pub(crate) const HEALTH_ACTION: &str = "rollcall.health";
 
 /// What a call is measured by.
 #[derive(Debug)]
@@ -46,9 +52,19 @@ enum Stage {
     Replying(Box<wire::Result>),
 }
 
+/// What a call takes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// One of the device's capacity.
+    Ordinary,
+    /// The one that is kept free for a health call.
+    Reserved,
+}
+
 #[derive(Debug)]
 struct Entry {
     device: usize,
+    place: Place,
     asked: Asked,
     /// The same idempotent call by other ways.
     joined: Vec<Asked>,
@@ -64,6 +80,8 @@ pub(crate) struct Calls {
     table: HashMap<CallId, Entry>,
     tags: HashMap<Route, CallId>,
     busy: HashMap<usize, u32>,
+    /// Devices with a health call.
+    checked: HashSet<usize>,
     pub(crate) kept: Kept,
     once: Once,
     last: u64,
@@ -102,10 +120,10 @@ impl Calls {
         if whole && name.as_ref().is_some_and(|name| self.is_answered(name, route, &call, now, out)) {
             return;
         }
-        let busy = self.busy.get(&by.device).copied().unwrap_or(0);
-        if busy >= by.profile.capacity.max(1) {
-            return out.push(refused(route, RefusedReason::Busy, format!("{busy} calls run already")));
-        }
+        let place = match self.take_place(&call, by) {
+            Ok(place) => place,
+            Err(message) => return out.push(refused(route, RefusedReason::Busy, message)),
+        };
         let deadline = call.remaining.map(|remaining| now + duration(remaining));
         self.last += 1;
         let id = CallId(self.last);
@@ -116,13 +134,26 @@ impl Calls {
             let assembly = Assembly::new(&call.payload, call.payload_bytes);
             Stage::Receiving(Box::new(call.clone()), assembly)
         };
-        let entry = Entry { device: by.device, asked, joined: Vec::new(), name: None, deadline, stage };
+        let entry =
+            Entry { device: by.device, place, asked, joined: Vec::new(), name: None, deadline, stage };
         self.table.insert(id, entry);
         self.tags.insert(route, id);
-        *self.busy.entry(by.device).or_default() += 1;
         if whole {
             self.start(id, Box::new(call), out);
         }
+    }
+
+    fn take_place(&mut self, call: &wire::Call, by: &Admission<'_>) -> Result<Place, String> {
+        if call.action == HEALTH_ACTION {
+            let free = self.checked.insert(by.device);
+            return if free { Ok(Place::Reserved) } else { Err("a health call runs already".into()) };
+        }
+        let busy = self.busy.entry(by.device).or_default();
+        if *busy >= by.profile.capacity.max(1) {
+            return Err(format!("{busy} calls run already"));
+        }
+        *busy += 1;
+        Ok(Place::Ordinary)
     }
 
     fn admit(call: &wire::Call, by: &Admission<'_>) -> Result<(), (RefusedReason, String)> {
@@ -134,7 +165,7 @@ impl Calls {
             let message = format!("epoch {} is older than {}, the newest held", call.epoch, by.newest);
             return refuse(RefusedReason::StaleEpoch, message);
         }
-        if !by.profile.actions.contains(&call.action) {
+        if call.action != HEALTH_ACTION && !by.profile.actions.contains(&call.action) {
             return refuse(RefusedReason::ActionUnknown, format!("no action {:?} here", call.action));
         }
         if call.remaining.is_some_and(|remaining| duration(remaining).is_zero()) {
@@ -325,8 +356,13 @@ impl Calls {
         if let Some(route) = entry.asked.route {
             self.tags.remove(&route);
         }
-        if let Some(busy) = self.busy.get_mut(&entry.device) {
-            *busy -= 1;
+        match entry.place {
+            Place::Reserved => drop(self.checked.remove(&entry.device)),
+            Place::Ordinary => {
+                if let Some(busy) = self.busy.get_mut(&entry.device) {
+                    *busy -= 1;
+                }
+            }
         }
     }
 }

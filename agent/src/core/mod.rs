@@ -30,6 +30,7 @@ use self::{
     servers::Servers,
 };
 pub(crate) use self::{
+    calls::HEALTH_ACTION,
     effect::Effect,
     input::{CallId, Fault, Input, LinkId, Outcome},
     servers::url,

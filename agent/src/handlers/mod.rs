@@ -1,12 +1,14 @@
-//! The handlers of the binary: `echo`, `exec:COMMAND`, `http://…`.
+//! The handlers of the binary (`echo`, `exec:COMMAND`, `http://…`, `block`), and the one that every agent has.
 
+pub mod block;
 pub mod echo;
 pub mod exec;
+pub mod health;
 pub mod http;
 
 use std::sync::Arc;
 
-pub use self::{echo::Echo, exec::Exec, http::Http};
+pub use self::{block::Block, echo::Echo, exec::Exec, health::Health, http::Http};
 use crate::handler::AnyHandler;
 
 /// A handler as the command line names it.
@@ -18,7 +20,7 @@ pub struct Chosen(pub(crate) Arc<dyn AnyHandler>);
 #[non_exhaustive]
 pub enum InvalidHandler {
     /// No handler begins like this.
-    #[error("{0:?} is no handler: use echo, exec:COMMAND or http://HOST[:PORT]/PATH")]
+    #[error("{0:?} is no handler: use echo, exec:COMMAND, http://HOST[:PORT]/PATH or block")]
     Unknown(String),
     /// The command cannot be split into words.
     #[error("exec: {0}")]
@@ -35,6 +37,9 @@ pub enum InvalidHandler {
 pub fn parse(text: &str) -> Result<Chosen, InvalidHandler> {
     if text == "echo" {
         return Ok(Chosen(Arc::new(Echo)));
+    }
+    if text == "block" {
+        return Ok(Chosen(Arc::new(Block)));
     }
     if let Some(command) = text.strip_prefix("exec:") {
         return Ok(Chosen(Arc::new(Exec::parse(command)?)));

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
+use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle, time::Instant};
 
 use crate::{
     call::Call,
@@ -27,15 +27,16 @@ impl Drop for Report {
     }
 }
 
-/// Starts a handler. It is dropped soon after the call's deadline, should the node's Cancel not come.
+/// Starts a handler on the handlers' executor. It is dropped soon after the call's deadline, should the node's Cancel not come.
 pub(super) fn start(
+    executor: &Handle,
     id: CallId,
     handler: Arc<dyn AnyHandler>,
     call: Call,
     finished: mpsc::UnboundedSender<(CallId, Outcome)>,
 ) -> AbortHandle {
     let deadline = call.deadline.map_or_else(|| Instant::now() + FOR_EVER, |at| at + limits::DEADLINE_SLACK);
-    let task = tokio::spawn(async move {
+    let task = executor.spawn(async move {
         let mut report = Report { call: id, outcome: None, finished };
         let running = AssertUnwindSafe(async move { handler.start(call).await }).catch_unwind();
         report.outcome = Some(match tokio::time::timeout_at(deadline, running).await {

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use rollcall_proto::device::{self as wire, AttachResponse};
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, watch},
     task::AbortHandle,
     time::Instant,
@@ -12,8 +13,9 @@ use tokio::{
 use super::{dial, run};
 use crate::{
     call::Call,
-    core::{CallId, Core, Effect, Fault, Input, LinkId, Moment, Outcome},
+    core::{CallId, Core, Effect, Fault, HEALTH_ACTION, Input, LinkId, Moment, Outcome},
     device::Device,
+    handlers::Health,
     limits,
     outbox::{Outbox, Outgoing},
     report::report,
@@ -50,6 +52,8 @@ pub(crate) struct Worker {
     devices: Vec<Device>,
     states: Vec<watch::Sender<AgentState>>,
     agent: String,
+    /// Runs the handlers.
+    executor: Handle,
     started: Instant,
     wires: HashMap<LinkId, Wire>,
     handlers: HashMap<CallId, AbortHandle>,
@@ -67,12 +71,14 @@ impl Worker {
         devices: Vec<Device>,
         states: Vec<watch::Sender<AgentState>>,
         agent: String,
+        executor: Handle,
     ) -> Self {
         Self {
             core,
             devices,
             states,
             agent,
+            executor,
             started: Instant::now(),
             wires: HashMap::new(),
             handlers: HashMap::new(),
@@ -206,8 +212,12 @@ impl Worker {
 
     fn start(&mut self, id: CallId, device: usize, call: wire::Call, deadline: Option<Duration>) {
         let Some(owner) = self.devices.get(device) else { return };
-        // The core has looked the action up in the same device's profile.
-        let Some(handler) = owner.actions.get(&call.action) else { return };
+        let handler = match owner.actions.get(&call.action) {
+            Some(handler) => Arc::clone(handler),
+            None if call.action == HEALTH_ACTION => Arc::new(Health),
+            // The core has looked the action up in the same device's profile.
+            None => return,
+        };
         let call = Call {
             action: call.action,
             payload: call.payload,
@@ -221,7 +231,7 @@ impl Worker {
             idempotent: call.idempotent,
             deadline: deadline.map(|deadline| self.started + deadline),
         };
-        let task = run::start(id, Arc::clone(handler), call, self.finished.0.clone());
+        let task = run::start(&self.executor, id, handler, call, self.finished.0.clone());
         self.handlers.insert(id, task);
     }
 
