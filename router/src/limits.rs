@@ -13,6 +13,27 @@ pub const SMALL_FRAMES_PER_CHUNK: u32 = 16;
 /// Nodes that a group call tries while nothing was executed; the last of them may queue it.
 pub const PLACEMENT_ATTEMPTS: u32 = 3;
 
+/// Timeouts in a row after which a device's handlers are asked whether they are alive. One or two are a slow action.
+pub const SUSPECT_TIMEOUTS: u32 = 3;
+/// How long a cancelled call may keep its place before the device is suspect: agents stop handlers within half a second.
+pub const UNRETURNED: Duration = Duration::from_secs(5);
+/// How long a health call may take. It does nothing; a phone's pauses and a lost packet are shorter.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(3);
+/// The least between two health calls of a device. Doubles while it is ejected.
+pub const PROBE_PAUSE: Duration = Duration::from_secs(1);
+/// The most between two health calls of an ejected device: a device that was repaired waits no longer than that.
+pub const PROBE_PAUSE_MOST: Duration = Duration::from_secs(30);
+/// How long a device that came back takes to its full share: long enough to fail before it has it.
+pub const SLOW_START: Duration = Duration::from_secs(10);
+/// Its share at first.
+pub const SLOW_START_LEAST_PERCENT: u32 = 10;
+
+/// How long a peer's word on the load of its devices counts. Replies and refusals renew it; where none come, the peer
+/// is tried again instead of being believed full for ever.
+pub const LOAD_HINT_FRESH: Duration = Duration::from_secs(1);
+/// Groups of which a node remembers the load on one peer; of further ones it knows its own calls only while they run.
+pub const LOAD_HINTS: usize = 4_096;
+
 /// Calls that wait for room on one device: more than a device works off in a deadline is a lie to the caller.
 pub const DEVICE_QUEUE: usize = 16;
 /// Devices of a group that the holder compares before it takes the least loaded one that has room.
@@ -115,5 +136,6 @@ pub const CONNECT_RECHECK: Duration = Duration::from_millis(10);
 
 const _: () = assert!(CHUNK_BYTES <= PAYLOAD_BYTES);
 const _: () = assert!(PACKET_BYTES + CHUNK_BYTES < 4 * 1024 * 1024);
+const _: () = assert!(PROBE_PAUSE.as_millis() < PROBE_PATIENCE.as_millis());
 const _: () = assert!(LINK_BEAT.as_millis() * 3 <= LINK_SILENT.as_millis());
 const _: () = assert!(LINK_SILENT.as_millis() < LINK_DEAD.as_millis());

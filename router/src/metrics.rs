@@ -15,6 +15,10 @@ const SESSIONS_CLOSED: &str = "rollcall_device_sessions_closed_total";
 const ATTACHES_REFUSED: &str = "rollcall_device_attaches_refused_total";
 const LATE: &str = "rollcall_late_replies_total";
 const RETRIES: &str = "rollcall_retries_total";
+const SUSPECT: &str = "rollcall_device_suspicions_total";
+const HEALTH_CALLS: &str = "rollcall_device_health_calls_total";
+const EJECTED: &str = "rollcall_device_ejections_total";
+const EJECTED_NOW: &str = "rollcall_devices_ejected";
 const LINK_UP: &str = "rollcall_link_up";
 const LINK_BREAKS: &str = "rollcall_link_breaks_total";
 
@@ -52,6 +56,14 @@ pub(crate) struct Metrics {
     pub(crate) late: Counter,
     /// Idempotent calls tried again.
     pub(crate) retries: Counter,
+    /// Devices that became suspect.
+    pub(crate) suspect: Counter,
+    /// Health calls made.
+    pub(crate) health_calls: Counter,
+    /// Devices that were ejected.
+    pub(crate) ejected: Counter,
+    /// Devices that are ejected now.
+    pub(crate) ejected_now: Gauge,
 }
 
 impl Metrics {
@@ -68,6 +80,10 @@ impl Metrics {
             opened: counter!(SESSIONS_OPENED),
             late: counter!(LATE),
             retries: counter!(RETRIES),
+            suspect: counter!(SUSPECT),
+            health_calls: counter!(HEALTH_CALLS),
+            ejected: counter!(EJECTED),
+            ejected_now: gauge!(EJECTED_NOW),
         }
     }
 
@@ -126,6 +142,14 @@ fn describe() {
         Unit::Count,
         "Further attempts of idempotent calls after one of which nobody knows whether it ran"
     );
+    describe_counter!(SUSPECT, Unit::Count, "Devices of this node whose calls made them suspect");
+    describe_counter!(HEALTH_CALLS, Unit::Count, "Health calls to suspect and ejected devices of this node");
+    describe_counter!(
+        EJECTED,
+        Unit::Count,
+        "Devices of this node that failed a health call and were kept out"
+    );
+    describe_gauge!(EJECTED_NOW, Unit::Count, "Devices of this node that are kept out now");
     describe_gauge!(LINK_UP, Unit::Count, "Links to each peer that take calls");
     describe_counter!(LINK_BREAKS, Unit::Count, "Links to each peer that broke");
 }

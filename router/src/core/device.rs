@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     in_flight::{Entry, InFlight, Phase, Tag},
     queue::{Popped, Queue},
+    slow_start::SlowStart,
 };
 use crate::outcome::{Outcome, Stage};
 
@@ -19,6 +20,7 @@ pub(crate) struct Device<W, C> {
     capacity: u32,
     occupied: u32,
     standing: Standing,
+    slow_start: SlowStart,
     queue: Queue,
     calls: InFlight<W, C>,
 }
@@ -28,6 +30,8 @@ pub(crate) struct Device<W, C> {
 pub(crate) enum Standing {
     /// It does.
     Serving,
+    /// It failed its health call: calls that it has go on, new ones are refused.
+    Ejected,
     /// It only delivers results: a newer session of the same instance took over.
     Retiring,
 }
@@ -57,6 +61,8 @@ pub(crate) enum Refusal {
     Busy,
     /// All places are taken, and so is the queue.
     QueueFull,
+    /// The device failed its health call.
+    Ejected,
     /// The session is retiring.
     Retiring,
 }
@@ -114,6 +120,7 @@ impl<W, C> Device<W, C> {
             capacity,
             occupied: 0,
             standing: Standing::Serving,
+            slow_start: SlowStart::default(),
             queue: Queue::new(queue_capacity),
             calls: InFlight::new(),
         }
@@ -139,6 +146,42 @@ impl<W, C> Device<W, C> {
         self.capacity = capacity;
     }
 
+    /// The device has just come back: its share of its capacity and queue rises from a tenth.
+    pub(crate) fn start_slowly(&mut self, now: Instant) {
+        self.slow_start = SlowStart::from(now);
+    }
+
+    /// How much of its capacity it gets now.
+    pub(crate) fn limit(&self, now: Instant) -> u32 {
+        u32::try_from(self.slow_start.of(self.capacity as usize, now)).unwrap_or(u32::MAX)
+    }
+
+    /// The same, in percent.
+    pub(crate) fn percent(&self, now: Instant) -> u32 {
+        self.slow_start.percent(now)
+    }
+
+    /// No new calls until [`Self::let_back`]; those that the transport has not taken end.
+    pub(crate) fn eject(&mut self, ended: &mut Vec<Ended<W>>) {
+        if self.standing == Standing::Serving {
+            self.standing = Standing::Ejected;
+            self.end_unsent(ended);
+        }
+    }
+
+    /// The device takes calls again, few at first.
+    pub(crate) fn let_back(&mut self, now: Instant) {
+        if self.standing == Standing::Ejected {
+            self.standing = Standing::Serving;
+            self.start_slowly(now);
+        }
+    }
+
+    /// Since when the device owes its word on the call that was cancelled first.
+    pub(crate) fn unreturned(&self) -> Option<Instant> {
+        self.calls.unreturned()
+    }
+
     /// A new call. `content` is made only if it is accepted.
     ///
     /// # Errors
@@ -151,10 +194,12 @@ impl<W, C> Device<W, C> {
         queueing: Queueing,
         now: Instant,
     ) -> Result<Admitted, (W, Refusal)> {
-        if self.standing == Standing::Retiring {
-            return Err((waiter, Refusal::Retiring));
+        match self.standing {
+            Standing::Serving => {}
+            Standing::Ejected => return Err((waiter, Refusal::Ejected)),
+            Standing::Retiring => return Err((waiter, Refusal::Retiring)),
         }
-        if self.occupied < self.capacity && self.queue.len() == 0 {
+        if self.occupied < self.limit(now) && self.queue.len() == 0 {
             let phase = Phase::Ready { content: content(), queued: Duration::ZERO, since: now };
             self.occupied += 1;
             return Ok(Admitted::Ready(self.calls.insert(waiter, deadline, phase)));
@@ -162,7 +207,7 @@ impl<W, C> Device<W, C> {
         if queueing == Queueing::Forbidden || self.queue.capacity() == 0 {
             return Err((waiter, Refusal::Busy));
         }
-        if self.queue.is_full() {
+        if self.queue.len() >= self.slow_start.of(self.queue.capacity(), now) {
             return Err((waiter, Refusal::QueueFull));
         }
         let tag = self.calls.insert(waiter, deadline, Phase::Queued { content: content(), since: now });
@@ -173,12 +218,12 @@ impl<W, C> Device<W, C> {
     /// Moves the next call from the queue to a free place: to be asked again until `None`, after any input that may
     /// have freed one. Calls that became too late meanwhile are put into `ended`.
     pub(crate) fn promote(&mut self, now: Instant, ended: &mut Vec<Ended<W>>) -> Option<Tag> {
-        while self.occupied < self.capacity {
+        while self.occupied < self.limit(now) {
             match self.queue.pop(now)? {
                 Popped::Late(tag) => self.end_late(tag, ended),
                 Popped::Due(tag) => {
                     let Some(entry) = self.calls.get_mut(tag) else { continue };
-                    let phase = std::mem::replace(&mut entry.phase, Phase::Cancelling);
+                    let phase = std::mem::replace(&mut entry.phase, Phase::Cancelling { since: now });
                     let Phase::Queued { content, since } = phase else { continue };
                     entry.phase =
                         Phase::Ready { content, queued: now.saturating_duration_since(since), since: now };
@@ -208,7 +253,7 @@ impl<W, C> Device<W, C> {
         let written = Phase::Written { queued, write: now.saturating_duration_since(since), since: now };
         match std::mem::replace(&mut entry.phase, written) {
             Phase::Ready { content, .. } => Taken::Call(content, remaining),
-            Phase::Queued { .. } | Phase::Written { .. } | Phase::Cancelling => Taken::Gone,
+            Phase::Queued { .. } | Phase::Written { .. } | Phase::Cancelling { .. } => Taken::Gone,
         }
     }
 
@@ -219,7 +264,7 @@ impl<W, C> Device<W, C> {
         let entry = self
             .calls
             .get(tag)
-            .filter(|entry| matches!(entry.phase, Phase::Written { .. } | Phase::Cancelling));
+            .filter(|entry| matches!(entry.phase, Phase::Written { .. } | Phase::Cancelling { .. }));
         entry?;
         let entry = self.remove(tag)?;
         let Phase::Written { queued, write, since } = entry.phase else { return None };
@@ -231,14 +276,16 @@ impl<W, C> Device<W, C> {
     pub(crate) fn expects(&self, tag: Tag) -> bool {
         self.calls
             .get(tag)
-            .is_some_and(|entry| matches!(entry.phase, Phase::Written { .. } | Phase::Cancelling))
+            .is_some_and(|entry| matches!(entry.phase, Phase::Written { .. } | Phase::Cancelling { .. }))
     }
 
     /// The caller gave up, or its time ran out.
-    pub(crate) fn cancel(&mut self, tag: Tag) -> Cancelled<W> {
+    pub(crate) fn cancel(&mut self, tag: Tag, now: Instant) -> Cancelled<W> {
         let Some(entry) = self.calls.get_mut(tag) else { return Cancelled::Gone };
-        if let Phase::Written { .. } | Phase::Cancelling = entry.phase {
-            entry.phase = Phase::Cancelling;
+        if let Phase::Written { .. } = entry.phase {
+            entry.phase = Phase::Cancelling { since: now };
+        }
+        if let Phase::Cancelling { .. } = entry.phase {
             return entry.waiter.take().map_or(Cancelled::Gone, Cancelled::Sent);
         }
         let Some(entry) = self.remove(tag) else { return Cancelled::Gone };
@@ -250,7 +297,7 @@ impl<W, C> Device<W, C> {
     /// Ends the calls whose deadline has passed. The backstop: callers usually cancel in time.
     pub(crate) fn expire(&mut self, now: Instant, ended: &mut Vec<Ended<W>>) {
         for tag in self.calls.overdue(now) {
-            match self.cancel(tag) {
+            match self.cancel(tag, now) {
                 Cancelled::Gone => {}
                 Cancelled::Unsent(waiter, stage) => {
                     ended.push(Ended { waiter, stage, outcome: Outcome::NotExecuted, cancel: None });
@@ -291,7 +338,7 @@ impl<W, C> Device<W, C> {
             let (stage, outcome) = match entry.phase {
                 Phase::Queued { .. } => (Stage::Queue, Outcome::NotExecuted),
                 Phase::Ready { .. } => (Stage::Write, Outcome::NotExecuted),
-                Phase::Written { .. } | Phase::Cancelling => (Stage::Device, Outcome::Unknown),
+                Phase::Written { .. } | Phase::Cancelling { .. } => (Stage::Device, Outcome::Unknown),
             };
             ended.extend(entry.waiter.map(|waiter| Ended { waiter, stage, outcome, cancel: None }));
         }

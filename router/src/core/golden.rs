@@ -1,7 +1,7 @@
 //! Golden scripts and properties of a device's session: blocks of inputs, `---`, the effects.
 //!
 //! Inputs: `TIME call NAME DUE [now]` (`now`: must not wait), `TIME take NAME`, `TIME done NAME`, `TIME cancel NAME`,
-//! `TIME tick`, `capacity N`, `retire`, `end`. Times are milliseconds.
+//! `TIME tick`, `TIME slow`, `TIME eject`, `TIME back`, `capacity N`, `retire`, `end`. Times are milliseconds.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -82,13 +82,16 @@ impl Script {
                 )),
                 None => self.say(format_args!("nobody waits")),
             },
-            ["cancel", name] => match self.device.cancel(self.tags[name]) {
+            ["cancel", name] => match self.device.cancel(self.tags[name], now) {
                 Cancelled::Gone => self.say(format_args!("over already")),
                 Cancelled::Unsent(name, stage) => {
                     self.say(format_args!("{name} was never sent, it stood at {}", stage.as_str()));
                 }
                 Cancelled::Sent(name) => self.say(format_args!("tell the device to cancel {name}")),
             },
+            ["slow"] => self.device.start_slowly(now),
+            ["eject"] => self.ended(Device::eject),
+            ["back"] => self.device.let_back(now),
             ["tick"] => self.ended(|device, ended| device.expire(now, ended)),
             _ => panic!("unknown input {words:?}"),
         }
@@ -162,6 +165,8 @@ enum Input {
     Done(usize),
     Cancel(usize),
     Tick,
+    Eject,
+    LetBack,
     Retire,
 }
 
@@ -172,6 +177,8 @@ fn inputs() -> impl Strategy<Value = Input> {
         40 => any::<usize>().prop_map(Input::Done),
         20 => any::<usize>().prop_map(Input::Cancel),
         10 => Just(Input::Tick),
+        2 => Just(Input::Eject),
+        4 => Just(Input::LetBack),
         1 => Just(Input::Retire),
     ]
 }
@@ -222,12 +229,14 @@ impl Model {
                 self.on_device.remove(&tag);
             }
             Input::Cancel(at) if !self.tags.is_empty() => {
-                match self.device.cancel(self.tags[at % self.tags.len()]) {
+                match self.device.cancel(self.tags[at % self.tags.len()], now) {
                     Cancelled::Unsent(waiter, _) | Cancelled::Sent(waiter) => self.end(waiter),
                     Cancelled::Gone => {}
                 }
             }
             Input::Tick => self.device.expire(now, &mut ended),
+            Input::Eject => self.device.eject(&mut ended),
+            Input::LetBack => self.device.let_back(now),
             Input::Retire => self.device.retire(&mut ended),
             Input::Take(_) | Input::Done(_) | Input::Cancel(_) => {}
         }

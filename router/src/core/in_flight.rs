@@ -29,7 +29,7 @@ pub(crate) enum Phase<C> {
     /// The transport took it.
     Written { queued: Duration, write: Duration, since: Instant },
     /// Nobody waits any more; the device has not said yet that it stopped.
-    Cancelling,
+    Cancelling { since: Instant },
 }
 
 impl<C> Phase<C> {
@@ -37,7 +37,7 @@ impl<C> Phase<C> {
     pub(crate) fn occupies(&self) -> bool {
         match self {
             Self::Queued { .. } => false,
-            Self::Ready { .. } | Self::Written { .. } | Self::Cancelling => true,
+            Self::Ready { .. } | Self::Written { .. } | Self::Cancelling { .. } => true,
         }
     }
 }
@@ -112,6 +112,15 @@ impl<W, C> InFlight<W, C> {
         self.entries.iter().filter(|(_, entry)| unsent(entry)).map(|(_, entry)| entry.tag).collect()
     }
 
+    /// Since when the device owes its word on the call that was cancelled first; `None`: it owes none.
+    pub(crate) fn unreturned(&self) -> Option<Instant> {
+        let since = |entry: &Entry<W, C>| match entry.phase {
+            Phase::Cancelling { since } => Some(since),
+            Phase::Queued { .. } | Phase::Ready { .. } | Phase::Written { .. } => None,
+        };
+        self.entries.iter().filter_map(|(_, entry)| since(entry)).min()
+    }
+
     /// Empties the table.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Entry<W, C>> + '_ {
         self.earliest = None;
@@ -127,9 +136,9 @@ mod tests {
     fn a_tag_of_a_past_call_names_nothing() {
         let now = Instant::now();
         let mut table = InFlight::<&str, ()>::new();
-        let first = table.insert("a", now, Phase::Cancelling);
+        let first = table.insert("a", now, Phase::Cancelling { since: now });
         assert!(table.remove(first).is_some());
-        let second = table.insert("b", now, Phase::Cancelling);
+        let second = table.insert("b", now, Phase::Cancelling { since: now });
         assert_eq!(first.index(), second.index());
         assert!(table.remove(first).is_none());
         assert!(table.get_mut(second).is_some());
@@ -140,8 +149,10 @@ mod tests {
         let now = Instant::now();
         let at = |ms| now + Duration::from_millis(ms);
         let mut table = InFlight::<u64, ()>::new();
-        let tags: Vec<_> =
-            [30, 10, 20].into_iter().map(|ms| table.insert(ms, at(ms), Phase::Cancelling)).collect();
+        let tags: Vec<_> = [30, 10, 20]
+            .into_iter()
+            .map(|ms| table.insert(ms, at(ms), Phase::Cancelling { since: now }))
+            .collect();
         assert!(table.overdue(at(9)).is_empty());
         assert_eq!(table.overdue(at(20)), vec![tags[1], tags[2]]);
         table.remove(tags[1]);

@@ -3,11 +3,16 @@
 pub(crate) mod affinity;
 pub(crate) mod device;
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod golden;
+pub(crate) mod health;
 pub(crate) mod in_flight;
 pub(crate) mod lanes;
+pub(crate) mod load_hint;
 pub(crate) mod once;
 pub(crate) mod pick;
 pub(crate) mod placement;
 pub(crate) mod queue;
 pub(crate) mod retry;
+pub(crate) mod slow_start;

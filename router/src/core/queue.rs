@@ -35,13 +35,9 @@ impl Queue {
         self.capacity
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= self.capacity
-    }
-
-    /// Appends a call; the caller has asked [`Self::is_full`].
+    /// Appends a call; the caller has asked whether there is room.
     pub(crate) fn push(&mut self, tag: Tag, deadline: Instant) {
-        debug_assert!(!self.is_full());
+        debug_assert!(self.waiting.len() < self.capacity);
         self.waiting.push_back((tag, deadline));
     }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{flight::Flight, trip::Trip};
 use crate::{
     call::{Call, Reply},
-    core::retry::Budget,
+    core::{placement::Draws, retry::Budget},
     limits,
     links::peers::Peers,
     outcome::{Failure, Outcome, Reason, Stage},
@@ -30,6 +30,7 @@ pub(crate) struct Dispatcher<R> {
     pub(crate) stopped: AtomicBool,
     pub(super) next_call: AtomicU64,
     pub(super) retries: Mutex<Budget>,
+    pub(super) draws: Draws,
     waiters: AtomicUsize,
 }
 
@@ -44,6 +45,7 @@ impl<R: Registrar> Dispatcher<R> {
             stopped: AtomicBool::new(false),
             next_call: AtomicU64::new(rand::random()),
             retries: Mutex::new(Budget::new(limits::RETRY_BUDGET)),
+            draws: Draws::new(rand::random()),
             waiters: AtomicUsize::new(0),
         }
     }

@@ -11,8 +11,7 @@ use crate::{
     call::{Call, Reply},
     core::{
         device::Queueing,
-        pick::Room,
-        placement::{self, Holder},
+        placement::{self, Holder, Own, Placed, Scene},
     },
     limits,
     links::outbound::unreachable,
@@ -59,10 +58,11 @@ impl<R: Registrar> Dispatcher<R> {
 
     fn choose(&self, query: GroupQuery<'_>, tried: &[NodeId]) -> Result<Choice, Failure> {
         let me = self.registry.node();
-        let own = !tried.contains(&me);
+        let has_room = !tried.contains(&me) && self.sessions.table.has_room(query);
+        let peers_up = self.peers.up();
         // The rows of this node's own devices are as good as the table that is made from them.
-        if own && matches!(self.sessions.table.pick(query), Some((_, Room::Some))) {
-            return Ok(Choice { node: me, last: false });
+        if has_room && peers_up == 0 {
+            return Ok(Choice { node: me, last: true });
         }
         let mut candidates = Vec::new();
         let routes = self.registry.routes();
@@ -70,19 +70,23 @@ impl<R: Registrar> Dispatcher<R> {
             routes.candidates(query.namespace, query.group, query.action, query.labels, &mut candidates);
         nobody(found)?;
         candidates.retain(|candidate| !tried.contains(&candidate.node));
-        let here = candidates.iter().any(|candidate| candidate.node == me);
-        let peers: Vec<Holder> = candidates.iter().filter_map(|candidate| self.holder(candidate)).collect();
-        match placement::choose(&peers, [rand::random(), rand::random()]) {
-            Some(node) => Ok(Choice { node, last: peers.len() == 1 && !here }),
-            None if here => Ok(Choice { node: me, last: true }),
-            None => Err(unreachable()),
+        let own = candidates.iter().find(|candidate| candidate.node == me);
+        let own = own.map(|own| Own { capacity: own.capacity, has_room });
+        let holders: Vec<Holder> =
+            candidates.iter().filter_map(|candidate| self.holder(query, candidate)).collect();
+        let scene = Scene { own, holders: &holders, nodes: peers_up as u64 + 1, again: !tried.is_empty() };
+        match placement::choose(scene, self.draws.next(), rand::random()) {
+            Placed::Here => Ok(Choice { node: me, last: holders.is_empty() }),
+            Placed::There(node) => Ok(Choice { node, last: holders.len() == 1 && own.is_none() }),
+            Placed::Nowhere => Err(unreachable()),
         }
     }
 
     /// A candidate as placement sees it; `None` for this node and for those that cannot be reached.
-    fn holder(&self, candidate: &Candidate) -> Option<Holder> {
+    fn holder(&self, query: GroupQuery<'_>, candidate: &Candidate) -> Option<Holder> {
         let peer = self.peers.get(candidate.node).filter(|peer| peer.is_up())?;
-        Some(Holder { node: candidate.node, capacity: candidate.capacity.max(1), load: peer.load() })
+        let load = peer.hints.load(query.namespace, query.group);
+        Some(Holder { node: candidate.node, capacity: candidate.capacity.max(1), load })
     }
 }
 

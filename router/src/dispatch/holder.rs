@@ -12,7 +12,7 @@ use crate::{
     limits,
     outcome::{Failure, Reason},
     sessions::{
-        device_sessions::DeviceSessions, live::LiveDevice, shared_runs::Entered, slot::Terms,
+        device_sessions::DeviceSessions, ending, live::LiveDevice, shared_runs::Entered, slot::Terms,
         table::GroupQuery, ticket::Ticket,
     },
 };
@@ -57,6 +57,9 @@ impl<R: Registrar> DeviceSessions<R> {
             if room == Room::None && terms.queueing == Queueing::Forbidden {
                 let failure = Failure::not_executed(Reason::DeviceBusy, "no device of the group has room");
                 return Err((reply, failure));
+            }
+            if room == Room::Ejected {
+                return Err((reply, ending::ejected()));
             }
             match self.hand_over(&live, &mut delivery, terms, reply) {
                 Ok(ticket) => return Ok(ticket),

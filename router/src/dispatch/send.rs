@@ -103,8 +103,9 @@ impl<R: Registrar> Dispatcher<R> {
         let link = peer.link().ok_or_else(unreachable)?;
         let started = Instant::now();
         let (sender, answer) = oneshot::channel();
-        let ticket =
-            link.send(self.forward(call, aim, trip, started), call.payload.clone().into(), sender)?;
+        let hint = aim.device.is_none().then(|| peer.hints.sent(&call.namespace, &call.group));
+        let forward = self.forward(call, aim, trip, started);
+        let ticket = link.send(forward, call.payload.clone().into(), sender, hint)?;
         let reply = answer_there(ticket, answer, call.deadline).await?;
         Ok(finish(call, reply, peer.name.clone(), trip, Some(started.elapsed())))
     }

@@ -1,6 +1,9 @@
 //! The holder's side of one link: calls that came over it, and the replies that wait for its transport.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
 use hashbrown::{HashMap, hash_map::Entry};
 use parking_lot::Mutex;
@@ -16,7 +19,7 @@ use crate::{
     limits,
     outcome::{Failure, Outcome, Reason, Stage},
     payload::{Assembled, Assembly, Payload},
-    sessions::{ending::GiveUp, ticket::Ticket},
+    sessions::{ending::GiveUp, group_load::GroupLoad, ticket::Ticket},
 };
 
 /// A call that came over the link.
@@ -25,8 +28,10 @@ enum Call {
     Assembling(Box<ForwardCall>, Assembly),
     /// It is being given to a device.
     Starting,
-    /// A device has it, or its queue.
-    Running(Ticket),
+    /// A device has it, or its queue; with the load of its group, if it was for any of the group.
+    Running(Ticket, Option<Arc<GroupLoad>>),
+    /// No device took it, of the group with this load.
+    Refused(Option<Arc<GroupLoad>>),
 }
 
 /// A reply that waits for the transport.
@@ -34,6 +39,7 @@ struct Outgoing {
     call_id: u64,
     kind: reply_frame::Kind,
     rest: Payload,
+    group_calls: Option<u64>,
 }
 
 struct State {
@@ -97,8 +103,8 @@ impl Inbound {
             }
             Some(call_frame::Kind::Beat(beat)) => {
                 let beat = LinkBeat { number: beat.number, in_flight: device_calls };
-                let frame = ReplyFrame { call_id: 0, kind: Some(reply_frame::Kind::Beat(beat)) };
-                self.push(|lanes| lanes.push_control(frame));
+                let beat = frame_of(0, reply_frame::Kind::Beat(beat));
+                self.push(|lanes| lanes.push_control(beat));
                 Ok(None)
             }
             Some(
@@ -156,7 +162,7 @@ impl Inbound {
                 Call::Assembling(call, assembly) => {
                     Some(Arrived { call_id, call, payload: assembly.into_payload() })
                 }
-                Call::Starting | Call::Running(_) => None,
+                Call::Starting | Call::Running(..) | Call::Refused(_) => None,
             }),
         }
     }
@@ -165,10 +171,10 @@ impl Inbound {
         let running = match self.state.lock().calls.get_mut(&call_id) {
             None => return,
             // Its answer comes through `answer`, at once or because it is on its way already.
-            Some(call @ Call::Running(_)) => std::mem::replace(call, Call::Starting),
-            Some(Call::Assembling(..) | Call::Starting) => Call::Starting,
+            Some(call @ Call::Running(..)) => std::mem::replace(call, Call::Starting),
+            Some(Call::Assembling(..) | Call::Starting | Call::Refused(_)) => Call::Starting,
         };
-        if let Call::Running(ticket) = running {
+        if let Call::Running(ticket, _) = running {
             return ticket.cancel(why);
         }
         let failure = match why {
@@ -185,12 +191,19 @@ impl Inbound {
         self.state.lock().calls.contains_key(&call_id)
     }
 
-    /// A device has accepted a call.
-    pub(crate) fn started(&self, call_id: u64, ticket: Ticket) {
+    /// No device took a call: its failure will say the load of the group.
+    pub(crate) fn refused(&self, call_id: u64, load: Option<Arc<GroupLoad>>) {
+        if let Some(call) = self.state.lock().calls.get_mut(&call_id) {
+            *call = Call::Refused(load);
+        }
+    }
+
+    /// A device has accepted a call; `load` is that of its group, if it was for any of the group.
+    pub(crate) fn started(&self, call_id: u64, ticket: Ticket, load: Option<Arc<GroupLoad>>) {
         let closed = {
             let mut state = self.state.lock();
             if let Some(call) = state.calls.get_mut(&call_id) {
-                *call = Call::Running(ticket);
+                *call = Call::Running(ticket, load);
                 return;
             }
             state.closed
@@ -228,7 +241,7 @@ impl Inbound {
             waker.wake();
         }
         for call in calls.into_values() {
-            if let Call::Running(ticket) = call {
+            if let Call::Running(ticket, _) = call {
                 ticket.cancel(GiveUp::Lost);
             }
         }
@@ -271,16 +284,22 @@ impl AnswerSink for Inbound {
         };
         let waker = {
             let mut state = self.state.lock();
-            if state.calls.remove(&call_id).is_none() {
-                return;
-            }
-            state.lanes.push_small(Outgoing { call_id, kind, rest });
+            let Some(call) = state.calls.remove(&call_id) else { return };
+            let group_calls = match call {
+                Call::Running(_, load) | Call::Refused(load) => load.map(|load| load.calls()),
+                Call::Assembling(..) | Call::Starting => None,
+            };
+            state.lanes.push_small(Outgoing { call_id, kind, rest, group_calls });
             state.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
         }
     }
+}
+
+fn frame_of(call_id: u64, kind: reply_frame::Kind) -> ReplyFrame {
+    ReplyFrame { call_id, kind: Some(kind), group_calls: None }
 }
 
 fn reply_frame_of(
@@ -292,16 +311,16 @@ fn reply_frame_of(
         Next::Control(frame) => frame,
         Next::Chunk { key, data, last } => {
             *bytes += data.len();
-            ReplyFrame { call_id: key, kind: Some(reply_frame::Kind::Chunk(LinkChunk { data, last })) }
+            frame_of(key, reply_frame::Kind::Chunk(LinkChunk { data, last }))
         }
-        Next::Small(Outgoing { call_id, kind, rest }) => {
+        Next::Small(Outgoing { call_id, kind, rest, group_calls }) => {
             if let reply_frame::Kind::Reply(reply) = &kind {
                 *bytes += reply.payload.len();
             }
             if !rest.is_empty() {
                 lanes.push_bulk(call_id, rest);
             }
-            ReplyFrame { call_id, kind: Some(kind) }
+            ReplyFrame { call_id, kind: Some(kind), group_calls }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Between nodes: a few multiplexed streams to each peer. Whoever reads one never waits for a device.
 
 pub(crate) mod dialer;
+pub(crate) mod hints;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
 pub(crate) mod packets;

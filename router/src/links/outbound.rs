@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -19,6 +19,7 @@ use rollcall_proto::peer::{
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
+    hints::Sent,
     pending::{Answers, PendingCalls},
     wire,
 };
@@ -61,8 +62,6 @@ struct State {
 pub(crate) struct OutboundLink {
     state: Mutex<State>,
     up: AtomicBool,
-    /// Calls in flight on the peer's devices, as it last said.
-    load: AtomicU64,
 }
 
 impl OutboundLink {
@@ -77,22 +76,12 @@ impl OutboundLink {
             beats: Beats::default(),
             waker: None,
         };
-        Self { state: Mutex::new(state), up: AtomicBool::new(false), load: AtomicU64::new(0) }
+        Self { state: Mutex::new(state), up: AtomicBool::new(false) }
     }
 
     /// Whether it takes calls.
     pub(crate) fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)
-    }
-
-    /// Calls in flight on the peer's devices, as it last said.
-    pub(crate) fn load(&self) -> u64 {
-        self.load.load(Ordering::Relaxed)
-    }
-
-    /// Calls given to this link that have no answer.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.state.lock().pending.len()
     }
 
     /// Of the last beat that was answered.
@@ -109,6 +98,7 @@ impl OutboundLink {
         mut call: Box<ForwardCall>,
         mut payload: Payload,
         waiter: oneshot::Sender<Answer>,
+        hint: Option<Sent>,
     ) -> Result<LinkTicket, Failure> {
         let (call_id, waker) = {
             let mut state = self.state.lock();
@@ -123,7 +113,7 @@ impl OutboundLink {
                     "the link to the device's node is full",
                 ));
             }
-            let call_id = state.pending.insert(waiter);
+            let call_id = state.pending.insert(waiter, hint);
             state.queued_bytes += payload.len();
             call.payload_bytes = payload.len();
             call.payload = payload.take(limits::CHUNK_BYTES);
@@ -235,6 +225,11 @@ impl OutboundLink {
         answers: &mut Answers,
     ) -> Result<Heard, &'static str> {
         let call_id = frame.call_id;
+        if let Some(calls) = frame.group_calls
+            && let Some(hint) = state.pending.get_mut(call_id).and_then(|pending| pending.hint.as_ref())
+        {
+            hint.heard(calls);
+        }
         match frame.kind {
             Some(reply_frame::Kind::Reply(reply)) => Ok(start_reply(state, call_id, reply, answers)),
             Some(reply_frame::Kind::Chunk(chunk)) => continue_reply(state, call_id, chunk, answers),
@@ -245,7 +240,6 @@ impl OutboundLink {
                 Ok(Heard::Awaited)
             }
             Some(reply_frame::Kind::Beat(beat)) => {
-                self.load.store(beat.in_flight, Ordering::Relaxed);
                 if beat.number == state.beats.number {
                     state.beats.round_trip = state.beats.sent.map(|sent| sent.elapsed());
                 }

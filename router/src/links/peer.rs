@@ -9,7 +9,7 @@ use compact_str::CompactString;
 use rollcall_registry::model::ids::NodeId;
 use tokio::{sync::Notify, task::AbortHandle};
 
-use super::{outbound::OutboundLink, view::LinkView};
+use super::{hints::Hints, outbound::OutboundLink, view::LinkView};
 
 /// One peer and the links to it. Dropping it ends them.
 pub(crate) struct Peer {
@@ -23,6 +23,8 @@ pub(crate) struct Peer {
     pub(crate) links: Vec<Arc<OutboundLink>>,
     /// Dial now, whatever the back-off says.
     pub(crate) redial: Arc<Notify>,
+    /// What is believed of its groups.
+    pub(crate) hints: Hints,
     pub(super) dialers: Vec<AbortHandle>,
     turn: AtomicUsize,
 }
@@ -35,6 +37,7 @@ impl Peer {
             id,
             links: (0..links).map(|_| Arc::new(OutboundLink::new())).collect(),
             redial: Arc::new(Notify::new()),
+            hints: Hints::default(),
             dialers: Vec::new(),
             turn: AtomicUsize::new(0),
         }
@@ -50,13 +53,6 @@ impl Peer {
     /// Whether calls can be sent to it.
     pub(crate) fn is_up(&self) -> bool {
         self.links.iter().any(|link| link.is_up())
-    }
-
-    /// How busy its devices are: as it last said, or what was sent there if that is more.
-    pub(crate) fn load(&self) -> u64 {
-        let said = self.links.iter().map(|link| link.load()).max().unwrap_or_default();
-        let sent: usize = self.links.iter().map(|link| link.in_flight()).sum();
-        said.max(sent as u64)
     }
 
     /// What the node says about it.

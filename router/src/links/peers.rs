@@ -30,6 +30,11 @@ impl<R: Registrar> Peers<R> {
         self.table.read().get(&node).cloned()
     }
 
+    /// How many peers take calls.
+    pub(crate) fn up(&self) -> usize {
+        self.table.read().values().filter(|peer| peer.is_up()).count()
+    }
+
     /// Compares the peers with the registry: dials new ones and those that have moved, forgets those that were removed.
     fn review(&self) {
         let me = self.registry.node();

@@ -4,6 +4,7 @@ use rollcall_proto::peer::ForwardReply;
 use slab::Slab;
 use tokio::sync::oneshot;
 
+use super::hints::Sent;
 use crate::{
     delivery::Answer,
     outcome::{Failure, Outcome, Reason},
@@ -17,6 +18,8 @@ pub(crate) struct Pending {
     pub(crate) waiter: oneshot::Sender<Answer>,
     /// Whether the transport has taken it: from then on only the holder can say that it was not executed.
     pub(crate) handed: bool,
+    /// If the holder picks the device: where its word on the group's load goes.
+    pub(crate) hint: Option<Sent>,
     /// Of an answer that comes in chunks.
     pub(crate) partial: Option<(ForwardReply, Assembly)>,
 }
@@ -29,15 +32,11 @@ pub(crate) struct PendingCalls {
 }
 
 impl PendingCalls {
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub(crate) fn insert(&mut self, waiter: oneshot::Sender<Answer>) -> u64 {
+    pub(crate) fn insert(&mut self, waiter: oneshot::Sender<Answer>, hint: Option<Sent>) -> u64 {
         self.sequence = self.sequence.wrapping_add(1).max(1);
         let vacant = self.entries.vacant_entry();
         let call_id = u64::from(self.sequence) << 32 | vacant.key() as u64;
-        vacant.insert(Pending { call_id, waiter, handed: false, partial: None });
+        vacant.insert(Pending { call_id, waiter, handed: false, hint, partial: None });
         call_id
     }
 

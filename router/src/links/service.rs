@@ -17,7 +17,10 @@ use crate::{
     limits,
     outcome::{Failure, Reason},
     payload::Payload,
-    sessions::{device_sessions::DeviceSessions, slot::Terms, table::GroupQuery, ticket::Ticket},
+    sessions::{
+        device_sessions::DeviceSessions, group_load::GroupLoad, slot::Terms, table::GroupQuery,
+        ticket::Ticket,
+    },
 };
 
 /// The server of links.
@@ -96,13 +99,13 @@ async fn read<R: Registrar>(
 fn start<R: Registrar>(sessions: &Arc<DeviceSessions<R>>, link: &Arc<Inbound>, arrived: Arrived) {
     let mut forward = Forward::new(arrived);
     match forward.deliver(sessions, link) {
-        Ok(ticket) => link.started(forward.call_id, ticket),
+        Ok(ticket) => link.started(forward.call_id, ticket, forward.load.take()),
         Err((_, failure))
             if failure.reason == Reason::StaleRoute && sessions.may_catch_up(forward.route_index) =>
         {
             tokio::spawn(start_later(Arc::clone(sessions), Arc::clone(link), forward));
         }
-        Err((reply, failure)) => reply.send(Err(failure)),
+        Err((reply, failure)) => forward.refuse(link, reply, failure),
     }
 }
 
@@ -116,8 +119,8 @@ async fn start_later<R: Registrar>(
         return;
     }
     match forward.deliver(&sessions, &link) {
-        Ok(ticket) => link.started(forward.call_id, ticket),
-        Err((reply, failure)) => reply.send(Err(failure)),
+        Ok(ticket) => link.started(forward.call_id, ticket, forward.load.take()),
+        Err((reply, failure)) => forward.refuse(&link, reply, failure),
     }
 }
 
@@ -130,6 +133,8 @@ struct Forward {
     name: Option<CallName>,
     deadline: tokio::time::Instant,
     route_index: rollcall_registry::model::ids::LogIndex,
+    /// Of its group, if the holder picks.
+    load: Option<Arc<GroupLoad>>,
 }
 
 impl Forward {
@@ -144,6 +149,7 @@ impl Forward {
             deadline: tokio::time::Instant::now() + remaining,
             call: *arrived.call,
             payload: arrived.payload,
+            load: None,
         })
     }
 
@@ -178,12 +184,18 @@ impl Forward {
             let epoch = Epoch(self.call.epoch);
             return sessions.to_session(epoch, || self.delivery(), terms, reply);
         }
+        self.load = sessions.table.load_of(&self.call.namespace, &self.call.group);
         let (namespace, group) = (self.call.namespace.clone(), self.call.group.clone());
         let (action, labels) = (self.call.action.clone(), std::mem::take(&mut self.call.labels));
         let labels: Vec<(&str, &str)> =
             labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let query = GroupQuery { namespace: &namespace, group: &group, action: &action, labels: &labels };
         sessions.to_group(query, || self.delivery(), terms, reply)
+    }
+
+    fn refuse(&mut self, link: &Inbound, reply: ReplyTo, failure: Failure) {
+        link.refused(self.call_id, self.load.take());
+        reply.send(Err(failure));
     }
 
     fn delivery(&mut self) -> Box<Delivery> {

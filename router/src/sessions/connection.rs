@@ -81,7 +81,7 @@ impl Connection {
         live: Arc<LiveDevice>,
         attached: device::Attached,
     ) -> bool {
-        self.step(|state, _, _| state.opened(opening, live, attached))
+        self.step(|state, now, _| state.opened(opening, live, attached, now))
     }
 
     /// See [`State::not_opened`].

@@ -4,6 +4,7 @@ use rollcall_proto::device::RefusedReason;
 
 use crate::{
     core::device::Refusal,
+    limits,
     outcome::{Failure, Outcome, Reason, Stage},
 };
 
@@ -64,10 +65,20 @@ pub(crate) fn not_admitted(refusal: Refusal) -> Failure {
         Refusal::QueueFull => {
             Failure::not_executed(Reason::QueueFull, "the queue in front of the device is full")
         }
+        Refusal::Ejected => ejected(),
         Refusal::Retiring => {
             Failure::not_executed(Reason::StaleRoute, "a newer session of the device took over")
         }
     }
+}
+
+/// A call for a device that is kept out.
+pub(crate) fn ejected() -> Failure {
+    Failure::not_executed(
+        Reason::DeviceEjected,
+        "the device's handlers do not answer: it is kept out for now",
+    )
+    .retry_after(limits::PROBE_PAUSE)
 }
 
 /// A call that the agent did not start.

@@ -1,16 +1,13 @@
 //! A device that calls can be given to, as the dispatcher sees it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use rollcall_registry::model::{
     ids::{AttachNumber, DeviceKey, Epoch, Incarnation, InstanceId},
     profile::Profile,
 };
 
-use super::connection::Connection;
+use super::{connection::Connection, group_load::Counted, shown::Shown};
 use crate::core::pick::Load;
 
 /// A device's open session on this node.
@@ -32,10 +29,14 @@ pub(crate) struct LiveDevice {
     pub(crate) profile: Arc<Profile>,
     /// The connection that carries it.
     pub(crate) connection: Arc<Connection>,
+    /// Whether it was away before: it is led back slowly.
+    pub(crate) came_back: bool,
     /// Where on that connection.
     pub(crate) slot: u32,
-    /// How busy it is; shared by the versions of a session that differ in profile.
-    pub(crate) calls: Arc<AtomicU32>,
+    /// How busy it is, and what it takes.
+    pub(crate) shown: Arc<Shown>,
+    /// What it counts in the loads of its groups.
+    pub(super) counted: Counted,
 }
 
 impl LiveDevice {
@@ -44,8 +45,13 @@ impl LiveDevice {
         Self { profile, ..self.clone() }
     }
 
+    /// Counts so many calls in the loads of its groups.
+    pub(crate) fn count(&self, calls: u32) {
+        self.counted.set(calls);
+    }
+
     /// How busy it is, as far as one can tell without its lock.
     pub(crate) fn load(&self) -> Load {
-        Load { calls: self.calls.load(Ordering::Relaxed), capacity: self.profile.capacity.max(1) }
+        self.shown.load(self.profile.capacity)
     }
 }

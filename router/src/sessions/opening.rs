@@ -1,10 +1,7 @@
 //! From an attach to a session: the commit, then the table, then the agent. Runs in a task of its own per attach.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -17,6 +14,7 @@ use rollcall_registry::{
 use super::{
     connection::Connection,
     device_sessions::DeviceSessions,
+    group_load::Counted,
     live::LiveDevice,
     profile::AttachRequest,
     state::{Supersession, refusal},
@@ -34,6 +32,7 @@ impl<R: Registrar> DeviceSessions<R> {
         attach: AttachRequest,
     ) {
         let waiting = self.openings.fetch_add(1, Ordering::Relaxed);
+        let came_back = self.was_away(&attach);
         let opened = if waiting < limits::OPENINGS {
             self.commit(&connection, &attach).await
         } else {
@@ -41,13 +40,19 @@ impl<R: Registrar> DeviceSessions<R> {
         };
         self.openings.fetch_sub(1, Ordering::Relaxed);
         match opened {
-            Ok(opened) => self.opened(&connection, slot, opening, attach, opened),
+            Ok(opened) => self.opened(&connection, slot, opening, attach, (opened, came_back)),
             Err(refused) => {
                 self.shared.metrics.attach_refused(refused.code());
                 tracing::debug!(device = %attach.key, reason = refused.message, "attach refused");
                 connection.not_opened(slot, opening, refused);
             }
         }
+    }
+
+    /// Whether the device was connected before and has been away, or is another process now.
+    fn was_away(&self, attach: &AttachRequest) -> bool {
+        let known = self.registry.routes().device(&attach.key);
+        known.is_some_and(|device| device.session.is_none_or(|session| session.instance != attach.instance))
     }
 
     async fn commit(
@@ -91,7 +96,7 @@ impl<R: Registrar> DeviceSessions<R> {
         slot: u32,
         opening: u64,
         attach: AttachRequest,
-        opened: Opened,
+        (opened, came_back): (Opened, bool),
     ) {
         let live = Arc::new(LiveDevice {
             key: attach.key.clone(),
@@ -103,7 +108,9 @@ impl<R: Registrar> DeviceSessions<R> {
             own: attach.profile,
             connection: Arc::clone(connection),
             slot,
-            calls: Arc::new(AtomicU32::new(0)),
+            came_back,
+            shown: Arc::default(),
+            counted: Counted::default(),
         });
         self.table.insert(&live);
         self.shared.metrics.sessions.set(self.table.len() as f64);

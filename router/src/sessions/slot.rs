@@ -12,10 +12,12 @@ use super::{
     ending::{self, EndCause, GiveUp},
     host::Shared,
     live::LiveDevice,
+    slot_health::is_probe,
 };
 use crate::{
     core::{
         device::{Admitted, Cancelled, Device, Ended, Queueing, Taken},
+        health::{Health, ProbeEnd},
         in_flight::Tag,
         lanes::Lanes,
         once::CallName,
@@ -38,16 +40,24 @@ pub(crate) fn frame(slot: u32, frame: Frame) -> AttachResponse {
 pub(crate) struct OpenSlot {
     /// The session, as the dispatcher sees it.
     pub(crate) live: Arc<LiveDevice>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) health: Health,
     /// Until when a retiring session may deliver results.
     pub(crate) retiring_until: Option<Instant>,
-    device: Device<ReplyTo, Box<Delivery>>,
+    pub(super) device: Device<ReplyTo, Box<Delivery>>,
     results: HashMap<Tag, (device::Result, Assembly)>,
 }
 
 impl OpenSlot {
-    pub(crate) fn new(live: Arc<LiveDevice>, shared: &Shared) -> Self {
-        let device = Device::new(live.profile.capacity.max(1), shared.config.device_queue);
-        Self { live, retiring_until: None, device, results: HashMap::new() }
+    pub(crate) fn new(live: Arc<LiveDevice>, shared: &Arc<Shared>, now: Instant) -> Self {
+        let mut device = Device::new(live.profile.capacity.max(1), shared.config.device_queue);
+        if live.came_back {
+            device.start_slowly(now);
+        }
+        let (shared, health) = (Arc::clone(shared), Health::new());
+        let slot = Self { live, shared, health, retiring_until: None, device, results: HashMap::new() };
+        slot.show(now);
+        slot
     }
 
     /// Whether no call is left.
@@ -117,9 +127,14 @@ impl OpenSlot {
     /// The device answered. Returns whether somebody waited for it.
     pub(crate) fn result(&mut self, mut result: device::Result, inbox: Inbox<'_>) -> Heard {
         let tag = Tag(result.tag);
+        if is_probe(tag) {
+            let end = if result.error.is_some() { ProbeEnd::Failed } else { ProbeEnd::Alive };
+            return self.probed(end, inbox.now, inbox.outbox, inbox.after);
+        }
         if !self.device.expects(tag) || self.results.contains_key(&tag) {
             return Heard::Late;
         }
+        self.health.answered();
         if result.payload_bytes.max(result.payload.len() as u64) > inbox.max_payload_bytes {
             let failure = Failure::new(
                 Reason::PayloadTooLarge,
@@ -182,6 +197,9 @@ impl OpenSlot {
 
     /// The handler of a cancelled call has stopped.
     pub(crate) fn cancelled(&mut self, cancelled: device::Cancelled, inbox: Inbox<'_>) -> Heard {
+        if is_probe(Tag(cancelled.tag)) {
+            return self.probed(ProbeEnd::Failed, inbox.now, inbox.outbox, inbox.after);
+        }
         let outcome = if cancelled.executed { Outcome::Unknown } else { Outcome::NotExecuted };
         let failure = Failure::new(Reason::Cancelled, outcome, "the agent cancelled the call");
         self.finish(Tag(cancelled.tag), inbox, |_| Err(failure))
@@ -189,6 +207,10 @@ impl OpenSlot {
 
     /// The agent did not start a call.
     pub(crate) fn refused(&mut self, refused: device::Refused, inbox: Inbox<'_>) -> Heard {
+        if is_probe(Tag(refused.tag)) {
+            let end = Self::refused_probe(refused.reason());
+            return self.probed(end, inbox.now, inbox.outbox, inbox.after);
+        }
         let failure = ending::refused(refused.reason(), shortened(refused.message));
         self.finish(Tag(refused.tag), inbox, |_| Err(failure))
     }
@@ -220,7 +242,7 @@ impl OpenSlot {
         outbox: &mut Outbox,
         after: &mut After,
     ) {
-        match self.device.cancel(tag) {
+        match self.device.cancel(tag, now) {
             Cancelled::Gone => {}
             Cancelled::Unsent(reply, stage) => {
                 after.answer(reply, Err(self.name(ending::given_up(why, stage, Outcome::NotExecuted))));
@@ -229,6 +251,9 @@ impl OpenSlot {
             Cancelled::Sent(reply) => {
                 after.answer(reply, Err(self.name(ending::given_up(why, Stage::Device, Outcome::Unknown))));
                 self.tell_cancel(tag, outbox);
+                if why == GiveUp::Deadline {
+                    self.timed_out(now, outbox, after);
+                }
             }
         }
     }
@@ -237,7 +262,10 @@ impl OpenSlot {
     pub(crate) fn tick(&mut self, now: Instant, outbox: &mut Outbox, after: &mut After) {
         let mut ended = Vec::new();
         self.device.expire(now, &mut ended);
+        let timeouts = ended.iter().filter(|ended| ended.cancel.is_some()).count();
         self.report(ended, outbox, after, Self::too_late);
+        (0..timeouts).for_each(|_| self.timed_out(now, outbox, after));
+        self.watch_health(now, outbox, after);
         self.promote(now, outbox, after);
     }
 
@@ -251,6 +279,7 @@ impl OpenSlot {
         after: &mut After,
     ) {
         self.device.set_capacity(profile.capacity.max(1));
+        self.live.count(0);
         self.live = live;
         self.promote(now, outbox, after);
     }
@@ -288,12 +317,13 @@ impl OpenSlot {
     ) {
         let tags: Vec<Tag> = self.results.keys().copied().collect();
         tags.into_iter().for_each(|tag| self.drop_result(tag, assembling));
+        self.forget_health();
         let mut ended = Vec::new();
         self.device.end(&mut ended);
         self.report(ended, outbox, after, |ended| ending::session_ended(cause, ended.outcome));
     }
 
-    fn report(
+    pub(super) fn report(
         &mut self,
         ended: Vec<Ended<ReplyTo>>,
         outbox: &mut Outbox,
@@ -345,9 +375,10 @@ impl OpenSlot {
     pub(crate) fn publish(&self, shared: &Shared) {
         let calls =
             self.device.occupied().saturating_add(u32::try_from(self.device.queued()).unwrap_or(u32::MAX));
-        let before = self.live.calls.swap(calls, Ordering::Relaxed);
+        let before = self.live.shown.swap_calls(calls);
         // Two's complement: adding the wrapped difference subtracts.
         shared.device_calls.fetch_add(u64::from(calls).wrapping_sub(u64::from(before)), Ordering::Relaxed);
+        self.live.count(calls);
     }
 }
 

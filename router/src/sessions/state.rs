@@ -213,13 +213,19 @@ impl State {
     }
 
     /// The registry has opened a session. `false`: nobody waits for it any more.
-    pub(crate) fn opened(&mut self, opening: u64, live: Arc<LiveDevice>, attached: device::Attached) -> bool {
+    pub(crate) fn opened(
+        &mut self,
+        opening: u64,
+        live: Arc<LiveDevice>,
+        attached: device::Attached,
+        now: Instant,
+    ) -> bool {
         let slot = live.slot;
         let Some(waiting @ Slot::Opening(_)) = self.slots.get_mut(&slot) else { return false };
         if !matches!(waiting, Slot::Opening(number) if *number == opening) {
             return false;
         }
-        *waiting = Slot::Open(Box::new(OpenSlot::new(live, &self.shared)));
+        *waiting = Slot::Open(Box::new(OpenSlot::new(live, &self.shared, now)));
         self.outbox.push_control(frame(slot, Frame::Attached(attached)));
         true
     }

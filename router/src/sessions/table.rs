@@ -8,12 +8,13 @@ use std::{
     },
 };
 
+use compact_str::CompactString;
 use hashbrown::{Equivalent, HashMap};
 use indexmap::IndexMap;
 use parking_lot::RwLock;
 use rollcall_registry::model::ids::{Epoch, GroupKey};
 
-use super::live::LiveDevice;
+use super::{group_load::GroupLoad, live::LiveDevice};
 use crate::core::pick::{self, Room};
 
 const SHARDS: usize = 16;
@@ -31,10 +32,13 @@ pub(crate) struct GroupQuery<'a> {
     pub(crate) labels: &'a [(&'a str, &'a str)],
 }
 
+/// A group's key, borrowed.
 #[derive(Hash)]
-struct GroupRef<'a> {
-    namespace: &'a str,
-    group: &'a str,
+pub(crate) struct GroupRef<'a> {
+    /// The namespace.
+    pub(crate) namespace: &'a str,
+    /// The group.
+    pub(crate) group: &'a str,
 }
 
 impl Equivalent<GroupKey> for GroupRef<'_> {
@@ -47,6 +51,22 @@ impl Equivalent<GroupKey> for GroupRef<'_> {
 struct Members {
     devices: IndexMap<Epoch, Arc<LiveDevice>>,
     turn: AtomicUsize,
+    load: Arc<GroupLoad>,
+}
+
+impl Members {
+    /// The position of the least loaded matching device, and whether it has room.
+    fn pick(&self, query: GroupQuery<'_>, turn: usize) -> Option<(usize, Room)> {
+        let len = self.devices.len();
+        let start = turn % len.max(1);
+        let matching = (start..len).chain(0..start).filter_map(|at| {
+            let (_, live) = self.devices.get_index(at)?;
+            let fits =
+                live.profile.offers(query.action) && live.profile.carries(query.labels.iter().copied());
+            fits.then(|| (at, live.load()))
+        });
+        pick::least_loaded(matching, turn)
+    }
 }
 
 /// The live devices of this node.
@@ -71,11 +91,14 @@ impl LiveTable {
             Some(former) => self.leave_groups(&former),
             None => drop(self.len.fetch_add(1, Ordering::Relaxed)),
         }
-        for group in &live.profile.groups {
+        let join = |group: &CompactString| {
             let key = GroupKey { namespace: live.key.namespace.clone(), group: group.clone() };
-            let shard = self.groups(&key.namespace, &key.group);
-            shard.write().entry(key).or_default().devices.insert(live.epoch, Arc::clone(live));
-        }
+            let mut groups = self.groups(&key.namespace, &key.group).write();
+            let members = groups.entry(key).or_default();
+            members.devices.insert(live.epoch, Arc::clone(live));
+            Arc::clone(&members.load)
+        };
+        live.counted.join(live.profile.groups.iter().map(join).collect());
     }
 
     /// Takes the device of this epoch out; `None`: it is not there.
@@ -95,17 +118,22 @@ impl LiveTable {
     pub(crate) fn pick(&self, query: GroupQuery<'_>) -> Option<(Arc<LiveDevice>, Room)> {
         let groups = self.groups(query.namespace, query.group).read();
         let members = groups.get(&GroupRef { namespace: query.namespace, group: query.group })?;
-        let devices = &members.devices;
-        let len = devices.len();
-        let start = members.turn.fetch_add(1, Ordering::Relaxed) % len.max(1);
-        let matching = (start..len).chain(0..start).filter_map(|at| {
-            let (_, live) = devices.get_index(at)?;
-            let fits =
-                live.profile.offers(query.action) && live.profile.carries(query.labels.iter().copied());
-            fits.then(|| (at, live.load()))
-        });
-        let (at, room) = pick::least_loaded(matching)?;
-        devices.get_index(at).map(|(_, live)| (Arc::clone(live), room))
+        let (at, room) = members.pick(query, members.turn.fetch_add(1, Ordering::Relaxed))?;
+        members.devices.get_index(at).map(|(_, live)| (Arc::clone(live), room))
+    }
+
+    /// Whether a matching device of a group can start a call now. Takes nobody's turn.
+    pub(crate) fn has_room(&self, query: GroupQuery<'_>) -> bool {
+        let groups = self.groups(query.namespace, query.group).read();
+        let members = groups.get(&GroupRef { namespace: query.namespace, group: query.group });
+        let picked = members.and_then(|members| members.pick(query, members.turn.load(Ordering::Relaxed)));
+        matches!(picked, Some((_, Room::Some)))
+    }
+
+    /// The calls on a group's devices, as they are from now on; `None`: there are no devices.
+    pub(crate) fn load_of(&self, namespace: &str, group: &str) -> Option<Arc<GroupLoad>> {
+        let groups = self.groups(namespace, group).read();
+        groups.get(&GroupRef { namespace, group }).map(|members| Arc::clone(&members.load))
     }
 
     /// All devices, as they are now.
