@@ -5,6 +5,7 @@ usage: live.py BINARIES PROMETHEUS   (folders with rollcall and rollcall-agent, 
 """
 
 import pathlib
+import re
 import signal
 import sys
 import tempfile
@@ -84,8 +85,19 @@ def scraped(cluster, prometheus):
     report.demand(all(not target["lastError"] for target in targets), f"scrapes fail: {targets}")
 
 
-def alarm(cluster, prometheus, pod):
-    """A node that is killed is what the alerts for it say, and nothing else is."""
+def labels_of_rules(prometheus, rules):
+    """Every label by which a rule selects is there on the metric that it selects from."""
+    for rule in rules:
+        for metric, selector in re.findall(r"\b((?:rollcall|grpc_server)_[a-z_]+)\{([^}]*)\}", rule["expr"]):
+            for label in re.findall(r"(\w+)=", selector):
+                there = prometheus.query(f'{metric}{{{label}!=""}}')
+                report.demand(there, f"{rule['alert']}: no {metric} has the label {label}")
+
+
+def alarm(cluster, prometheus):
+    """A node that is killed is what the alerts for it say, and nothing else is: it leads nobody."""
+    followers = {node["name"] for node in cluster.ask("nodes", "list")["nodes"] if node["role"] == "voter"}
+    pod = next(pod for pod in reversed(cluster.pods) if pod.name in followers)
     pod.process.kill()
     pod.process.wait()
     wanted = {"RollcallFailureToleranceZero", "RollcallNodeDown"}
@@ -123,8 +135,9 @@ def main():
             report.demand(prometheus.wait("sum(up) == 4"), "Prometheus does not scrape every pod")
             helm_test(cluster, objects)
             failures(cluster, prometheus)
-            alarm(cluster, prometheus, cluster.pods[2])
+            alarm(cluster, prometheus)
             scraped(cluster, prometheus)
+            labels_of_rules(prometheus, rules)
             for pod in cluster.pods[2:]:
                 restart(cluster, pod)
             for pod in cluster.pods:

@@ -9,6 +9,7 @@ import itertools
 import pathlib
 import sys
 import tempfile
+import time
 
 from kubelet import Cluster
 from rendering import Report, of_kind, render
@@ -36,11 +37,16 @@ def deletes_next(strategy, counts_all, updated, available):
     return None
 
 
-def can_change(cluster):
-    """Whether the cluster can still commit something, through any node that runs."""
+def can_change(cluster, seconds=10):
+    """Whether the cluster can still commit something, through any node that runs; an election may come before."""
     running = ",".join(f"http://{pod.address}:7400" for pod in cluster.pods if pod.process.poll() is None)
-    create = ["devices", "create", f"device-{next(names)}", "--group", "rollout", "--addr", running]
-    return cluster.run({"command": ["rollcall"], "args": create})[0] == 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        create = ["devices", "create", f"device-{next(names)}", "--group", "rollout", "--addr", running]
+        if cluster.run({"command": ["rollcall"], "args": create})[0] == 0:
+            return True
+        time.sleep(0.5)
+    return False
 
 
 def by_hand(cluster):
