@@ -18,6 +18,18 @@ const PROTOS: &[&str] = &[
     "rollcall/storage/v1/backup.proto",
 ];
 
+/// The large variants of frames.
+const BOXED: &[&str] = &[
+    ".rollcall.v1.InvokeStreamRequest.kind.call",
+    ".rollcall.v1.InvokeStreamResponse.result.response",
+    ".rollcall.v1.InvokeStreamResponse.result.failure",
+    ".rollcall.device.v1.AttachResponse.frame.call",
+    ".rollcall.device.v1.AttachRequest.frame.result",
+    ".rollcall.peer.v1.CallFrame.kind.call",
+    ".rollcall.peer.v1.ReplyFrame.kind.reply",
+    ".rollcall.peer.v1.ReplyFrame.kind.failure",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     println!("cargo:rerun-if-changed={}", root.join("rollcall").display());
@@ -26,6 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("rollcall.descriptors.bin"), descriptors.encode_to_vec())?;
 
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    // What is in flight by the thousand moves by its pointer, from queue to queue.
+    let boxed = BOXED.iter().fold(tonic_prost_build::configure(), |builder, field| builder.boxed(field));
+    boxed.bytes(".").compile_fds(descriptors)?;
     Ok(())
 }

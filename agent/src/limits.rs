@@ -31,9 +31,9 @@ pub const FRAME_BYTES: usize = 8 * 1024 * 1024;
 pub const OUTBOX_FRAMES: usize = 2 * CAPACITY as usize;
 /// Small frames that go out between two chunks, so that bulk is delayed but never starved.
 pub const SMALL_FRAMES_PER_CHUNK: u32 = 16;
-/// Frames read ahead of the worker. The worker never waits for a handler, so this only smooths bursts.
-pub const INBOX_FRAMES: usize = 1_024;
-/// Frames handled before timers are looked at again.
+/// Batches of frames read ahead of the worker. The worker never waits for a handler, so this only smooths bursts.
+pub const INBOX_BATCHES: usize = 16;
+/// Frames of one batch.
 pub const INBOX_BATCH: usize = 256;
 
 /// How long a connection may take to be dialled, its RPC to be accepted included.

@@ -33,7 +33,7 @@ struct Bulk {
     tag: u64,
     call: Option<CallId>,
     /// The frame with the first part, until it is sent.
-    first: Option<wire::Result>,
+    first: Option<Box<wire::Result>>,
     rest: Bytes,
 }
 
@@ -69,11 +69,11 @@ impl Queue {
                 self.replays.push_back((slot, result));
                 self.next_replay();
             }
-            Outgoing::Result(slot, call, result) => self.result(slot, call, *result),
+            Outgoing::Result(slot, call, result) => self.result(slot, call, result),
         }
     }
 
-    fn result(&mut self, slot: u32, call: Option<CallId>, mut result: wire::Result) {
+    fn result(&mut self, slot: u32, call: Option<CallId>, mut result: Box<wire::Result>) {
         if result.payload.len() > self.chunk_bytes {
             let rest = result.payload.split_off(self.chunk_bytes);
             self.bulk.push_back(Bulk { slot, tag: result.tag, call, first: Some(result), rest });
@@ -86,7 +86,7 @@ impl Queue {
         if self.bulk.iter().all(|bulk| bulk.call.is_some())
             && let Some((slot, result)) = self.replays.pop_front()
         {
-            self.result(slot, None, *result);
+            self.result(slot, None, result);
         }
     }
 
@@ -144,13 +144,15 @@ impl Stream for Outbox {
     type Item = AttachRequest;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AttachRequest>> {
-        let ended = loop {
-            match self.incoming.poll_recv(cx) {
-                Poll::Ready(Some(outgoing)) => self.queue.push(outgoing),
-                Poll::Ready(None) => break true,
-                Poll::Pending => break false,
-            }
-        };
+        // While frames wait, what comes meanwhile is looked at once they have gone.
+        let ended = self.queue.small.is_empty()
+            && loop {
+                match self.incoming.poll_recv(cx) {
+                    Poll::Ready(Some(outgoing)) => self.queue.push(outgoing),
+                    Poll::Ready(None) => break true,
+                    Poll::Pending => break false,
+                }
+            };
         let Some((frame, call)) = self.queue.next() else {
             return if ended { Poll::Ready(None) } else { Poll::Pending };
         };

@@ -135,17 +135,20 @@ async fn an_idempotent_call_that_comes_again_by_another_node_is_not_run_again() 
     let (agent, begun, go) = waiting(&[&n1, &n2]);
     let call = |tag, epoch, payload: &'static str| {
         let payload = Bytes::from_static(payload.as_bytes());
-        Frame::Call(wire::Call {
-            tag,
-            token: Bytes::from(format!("token-{tag}")),
-            epoch,
-            action: "wait".into(),
-            request_id: "r-1".into(),
-            idempotent: true,
-            payload_bytes: payload.len() as u64,
-            payload,
-            ..wire::Call::default()
-        })
+        Frame::Call(
+            wire::Call {
+                tag,
+                token: Bytes::from(format!("token-{tag}")),
+                epoch,
+                action: "wait".into(),
+                request_id: "r-1".into(),
+                idempotent: true,
+                payload_bytes: payload.len() as u64,
+                payload,
+                ..wire::Call::default()
+            }
+            .into(),
+        )
     };
     let (first, _) = n1.attach(1).await;
     first.send(1, call(1, 1, "x")).await;

@@ -29,7 +29,7 @@ impl Calls {
     }
 
     async fn call(&self, tag: u64, request: InvokeRequest) -> anyhow::Result<()> {
-        Ok(self.send.send(InvokeStreamRequest { tag, kind: Some(Kind::Call(request)) }).await?)
+        Ok(self.send.send(InvokeStreamRequest { tag, kind: Some(Kind::Call(request.into())) }).await?)
     }
 
     async fn next(&mut self) -> anyhow::Result<(u64, Answer)> {
@@ -58,7 +58,7 @@ async fn many_calls_share_a_stream_and_each_gets_its_own_answer() -> anyhow::Res
     let sender = tokio::spawn(async move {
         for tag in 0..2_000_u64 {
             let request = echo("streamed", &tag.to_string());
-            send.send(InvokeStreamRequest { tag, kind: Some(Kind::Call(request)) }).await?;
+            send.send(InvokeStreamRequest { tag, kind: Some(Kind::Call(request.into())) }).await?;
         }
         anyhow::Ok(())
     });
@@ -146,7 +146,7 @@ async fn closing_the_sending_side_lets_calls_in_flight_finish() -> anyhow::Resul
     cluster.caught_up(SPREAD_PATIENCE).await?;
     let Calls { send, mut answers } = Calls::open(&cluster.nodes[0]).await?;
     for tag in 0..5 {
-        let kind = Some(Kind::Call(sleep("tidy", 300)));
+        let kind = Some(Kind::Call(sleep("tidy", 300).into()));
         send.send(InvokeStreamRequest { tag, kind }).await?;
     }
     drop(send);

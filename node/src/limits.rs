@@ -35,6 +35,8 @@ pub const PAGE_MOST: usize = 1_000;
 
 /// Calls in flight on one `InvokeStream`; more are answered OVERLOADED. To be measured.
 pub const STREAM_CALLS: usize = 10_000;
+/// Calls of one `InvokeStream` that start before answers are looked at again.
+pub const STREAM_BURST: usize = 128;
 /// Answers that wait for the reader of an `InvokeStream` before the stream ends: it sends and does not read.
 pub const STREAM_ANSWERS: usize = 2 * STREAM_CALLS;
 /// Answers between the task of an `InvokeStream` and its transport.
@@ -78,6 +80,8 @@ pub const OPEN_FILES_LEAST: u64 = 65_536;
 pub const LISTEN_BACKLOG: u32 = 4_096;
 /// HTTP/2 streams at once on one connection of a service. More calls than that belong on an `InvokeStream`.
 pub const API_STREAMS: u32 = 10_000;
+/// Frames of a device that are handled in one step, before anybody else's turn on its connection.
+pub const DEVICE_FRAMES: usize = 64;
 /// HTTP/2 streams at once on one connection of a device: one, and room for a new one while the old one ends.
 pub const DEVICE_STREAMS: u32 = 4;
 /// What one HTTP/2 stream may send unread: a payload of a megabyte in one round trip.

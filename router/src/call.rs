@@ -7,6 +7,8 @@ use compact_str::CompactString;
 use rollcall_registry::model::ids::{Epoch, LogIndex};
 use tokio::time::Instant;
 
+use crate::sessions::table::GroupQuery;
+
 /// One call.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -63,6 +65,18 @@ impl Call {
             arrived,
             deadline: arrived + Duration::from_secs(30),
         }
+    }
+}
+
+impl Call {
+    /// The labels that the device must carry.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// What it asks of any device of its group, with its [`Self::labels`].
+    pub(crate) fn query<'a>(&'a self, labels: &'a [(&'a str, &'a str)]) -> GroupQuery<'a> {
+        GroupQuery { namespace: &self.namespace, group: &self.group, action: &self.action, labels }
     }
 }
 

@@ -18,6 +18,7 @@ mod sessions;
 
 pub use call::{Call, Reply, Timings};
 pub use config::RouterConfig;
+pub use dispatch::pipeline::{Ended, Pipeline};
 pub use links::view::LinkView;
 pub use outcome::{Failure, Outcome, Reason, Stage};
 pub use router::Router;

@@ -91,6 +91,9 @@ pub const LINK_CALLS: usize = 100_000;
 pub const PACKET_FRAMES: usize = 512;
 /// Bytes after which a packet is closed. With one frame more it stays below tonic's 4 MiB.
 pub const PACKET_BYTES: usize = 128 * 1024;
+/// Bytes of payloads above [`CHUNK_BYTES`] that may be half received on one link; those of further calls wait at their
+/// sender for credit, and delay nobody. A larger payload has all of it alone.
+pub const LINK_ROOM_BYTES: u64 = 64 * 1024 * 1024;
 /// How often a link beats.
 pub const LINK_BEAT: Duration = Duration::from_millis(200);
 /// A link silent for this long takes no new calls.

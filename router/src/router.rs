@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     call::{Call, Reply},
     config::RouterConfig,
-    dispatch::dispatcher::Dispatcher,
+    dispatch::{dispatcher::Dispatcher, pipeline::Pipeline},
     limits,
     links::{
         peers::{self, Peers},
@@ -97,8 +97,19 @@ impl<R: Registrar> Router<R> {
     ///
     /// # Cancel safety
     /// Dropping the future cancels the call at the device.
-    pub async fn invoke(&self, call: Call) -> Result<Reply, Failure> {
-        self.inner.dispatcher.invoke(call).await
+    pub fn invoke(&self, call: Call) -> impl Future<Output = Result<Reply, Failure>> + Send {
+        // Boxed, and no `async fn` in between: each would copy the call, and a caller with many in flight moves them.
+        self.inner.dispatcher.invoke(Box::new(call), 0)
+    }
+
+    /// For a caller who has many calls in flight: cheaper than a future for each. They keep to what [`Self::invoke`]
+    /// says.
+    pub fn pipeline(&self) -> Pipeline<R> {
+        Pipeline::new(self.clone())
+    }
+
+    pub(crate) fn dispatcher(&self) -> &Dispatcher<R> {
+        &self.inner.dispatcher
     }
 
     /// A device connection of any transport, from this address: frames in, frames out.

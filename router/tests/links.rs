@@ -12,7 +12,7 @@ use rollcall_proto::{
     peer::{LinkRequest, link_service_client::LinkServiceClient},
 };
 use rollcall_registry::model::ids::{LogIndex, NodeId};
-use rollcall_router::{Call, Failure, Outcome, Reason, Reply, Router, Stage};
+use rollcall_router::{Call, Failure, Outcome, Reason, Reply, Router, Stage, limits};
 use tokio::task::{JoinHandle, JoinSet};
 use world::{
     Cluster,
@@ -77,6 +77,24 @@ async fn a_large_reply_does_not_delay_small_ones() {
     }
     assert_eq!(reply(large).await.payload, payload);
     assert!(overtook > 3, "only {overtook} small calls were answered meanwhile");
+}
+
+#[tokio::test]
+async fn large_payloads_beyond_a_links_room_wait_for_each_other_only() {
+    let cluster = Cluster::with(2, |config| config.links_per_peer = 1).await;
+    let _agent = Agent::attached(cluster.router(2), "d", 64).await.echo();
+    let payload = Bytes::from(vec![1; 16 * 1024 * 1024]);
+    let count = limits::LINK_ROOM_BYTES as usize / payload.len() + 2;
+    let large = || invoke(cluster.router(1), Call { payload: payload.clone(), ..call_to("d") });
+    let mut calls: Vec<_> = (0..count).map(|_| large()).collect();
+    reply(invoke(cluster.router(1), call_to("d"))).await;
+    assert!(!calls.iter().all(JoinHandle::is_finished), "a small call overtook large ones");
+    // One that gives up leaves its room to the others.
+    calls.swap_remove(0).abort();
+    for call in calls {
+        assert_eq!(reply(call).await.payload.len(), payload.len());
+    }
+    wait_until("no call is left", || cluster.router(1).calls_in_flight() == 0).await;
 }
 
 #[tokio::test]

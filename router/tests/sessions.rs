@@ -92,7 +92,9 @@ async fn a_handlers_error_counts_as_executed() {
     let waiting = invoke(cluster.router(1), call());
     let received = agent.next_call().await;
     let error = Some(device::HandlerError { message: "x".repeat(5_000) });
-    let _ = agent.say(1, Up::Result(device::Result { tag: received.tag, error, ..Default::default() })).await;
+    let _ = agent
+        .say(1, Up::Result(device::Result { tag: received.tag, error, ..Default::default() }.into()))
+        .await;
     let failed = failure(waiting).await;
     assert_eq!((failed.reason, failed.outcome), (Reason::DeviceError, Outcome::Executed));
     assert_eq!(failed.message.len(), 4_096);

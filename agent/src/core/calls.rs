@@ -2,12 +2,10 @@
 
 mod repeated;
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use rollcall_proto::device::{self as wire, RefusedReason, attach_request::Frame};
 
 use self::repeated::{Asked, name_of, untagged};
@@ -103,7 +101,7 @@ impl Calls {
     pub(crate) fn call(
         &mut self,
         route: Route,
-        call: wire::Call,
+        call: Box<wire::Call>,
         by: &Admission<'_>,
         now: Duration,
         out: &mut Vec<Effect>,
@@ -132,14 +130,14 @@ impl Calls {
             Stage::Running
         } else {
             let assembly = Assembly::new(&call.payload, call.payload_bytes);
-            Stage::Receiving(Box::new(call.clone()), assembly)
+            Stage::Receiving(call.clone(), assembly)
         };
         let entry =
             Entry { device: by.device, place, asked, joined: Vec::new(), name: None, deadline, stage };
         self.table.insert(id, entry);
         self.tags.insert(route, id);
         if whole {
-            self.start(id, Box::new(call), out);
+            self.start(id, call, out);
         }
     }
 

@@ -99,7 +99,14 @@ impl Core {
         true
     }
 
-    fn call(&mut self, id: LinkId, device: usize, call: wire::Call, now: Duration, out: &mut Vec<Effect>) {
+    fn call(
+        &mut self,
+        id: LinkId,
+        device: usize,
+        call: Box<wire::Call>,
+        now: Duration,
+        out: &mut Vec<Effect>,
+    ) {
         let session = &self.sessions[device];
         let Some(link) = self.links.get(&id) else { return };
         let max_payload = link.max_payload;

@@ -109,33 +109,39 @@ fn input(line: &str) -> Input {
         "same" => {
             let (tag, epoch) = (number(word()), number(word()));
             let (request_id, payload) = (word().expect("a request id").into(), word().expect("a payload"));
-            Frame::Call(wire::Call {
-                tag,
-                token: Bytes::from(format!("t{tag}")),
-                epoch,
-                action: "work".into(),
-                remaining: wait(Some("30")),
-                request_id,
-                idempotent: true,
-                payload: Bytes::from(payload.to_owned()).slice(..payload.len().min(10)),
-                payload_bytes: payload.len() as u64,
-                ..wire::Call::default()
-            })
+            Frame::Call(
+                wire::Call {
+                    tag,
+                    token: Bytes::from(format!("t{tag}")),
+                    epoch,
+                    action: "work".into(),
+                    remaining: wait(Some("30")),
+                    request_id,
+                    idempotent: true,
+                    payload: Bytes::from(payload.to_owned()).slice(..payload.len().min(10)),
+                    payload_bytes: payload.len() as u64,
+                    ..wire::Call::default()
+                }
+                .into(),
+            )
         }
         "call" => {
             let (tag, epoch) = (number(word()), number(word()));
             let (action, remaining) = (word().expect("an action").into(), wait(word()));
             let whole = word().map_or(2, |bytes| number(Some(bytes)));
-            Frame::Call(wire::Call {
-                tag,
-                token: Bytes::from(format!("t{tag}")),
-                epoch,
-                action,
-                remaining,
-                payload: vec![0; whole.min(10) as usize].into(),
-                payload_bytes: whole,
-                ..wire::Call::default()
-            })
+            Frame::Call(
+                wire::Call {
+                    tag,
+                    token: Bytes::from(format!("t{tag}")),
+                    epoch,
+                    action,
+                    remaining,
+                    payload: vec![0; whole.min(10) as usize].into(),
+                    payload_bytes: whole,
+                    ..wire::Call::default()
+                }
+                .into(),
+            )
         }
         other => panic!("no command {other}"),
     };

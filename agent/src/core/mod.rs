@@ -110,8 +110,18 @@ impl Core {
                     return;
                 }
             }
-            Input::Finished(call, outcome) => self.finished(call, outcome, at.now, out),
-            Input::Written(call) => self.calls.written(call, at.now),
+            Input::Finished(call, outcome) => {
+                self.finished(call, outcome, at.now, out);
+                if self.is_steady() {
+                    return;
+                }
+            }
+            Input::Written(call) => {
+                self.calls.written(call, at.now);
+                if self.is_steady() {
+                    return;
+                }
+            }
             Input::Stop(grace) => self.stop(at.now + grace),
         }
         self.settle(at, out);
@@ -137,6 +147,11 @@ impl Core {
             waits.then_some(session.retry_at)
         });
         attach.chain(dial).min()
+    }
+
+    /// Whether no connection and no stop waits for the end of a call.
+    fn is_steady(&self) -> bool {
+        self.stopping.is_none() && self.links.values().all(|link| link.phase == Phase::Open && link.in_use())
     }
 
     /// Does what the state asks for, whatever brought it about.

@@ -122,7 +122,7 @@ impl World {
                     payload_bytes,
                     ..Default::default()
                 };
-                frame(which, slot, Frame::Call(call))
+                frame(which, slot, Frame::Call(call.into()))
             }
             Step::Chunk(which, slot, tag) => {
                 frame(which, slot, Frame::Chunk(wire::Chunk { tag, data: vec![0; 2].into(), last: true }))

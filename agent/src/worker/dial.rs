@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use rollcall_proto::device::{
     AttachRequest, AttachResponse, CloseCode, Hello, attach_request::Frame,
     device_service_client::DeviceServiceClient,
@@ -57,14 +58,28 @@ async fn read(link: LinkId, mut frames: Streaming<AttachResponse>, events: &mpsc
         return Fault::transient("the agent is gone");
     }
     loop {
-        match frames.message().await {
-            Ok(Some(frame)) => {
-                if events.send(Event::Frame(link, Box::new(frame))).await.is_err() {
-                    return Fault::transient("the agent is gone");
-                }
+        let mut together = Vec::new();
+        let mut next = frames.message().await;
+        // What came together goes to the worker together.
+        let end = loop {
+            match next {
+                Ok(Some(frame)) => together.push(frame),
+                Ok(None) => break Some(Fault::transient("the node ended the connection")),
+                Err(status) => break Some(fault("the connection broke", &status)),
             }
-            Ok(None) => return Fault::transient("the node ended the connection"),
-            Err(status) => return fault("the connection broke", &status),
+            if together.len() >= limits::INBOX_BATCH {
+                break None;
+            }
+            match frames.message().now_or_never() {
+                Some(more) => next = more,
+                None => break None,
+            }
+        };
+        if !together.is_empty() && events.send(Event::Frames(link, together)).await.is_err() {
+            return Fault::transient("the agent is gone");
+        }
+        if let Some(fault) = end {
+            return fault;
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The worker's loop: events in, effects out.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use hashbrown::HashMap;
 use rollcall_proto::device::{self as wire, AttachResponse};
 use tokio::{
     runtime::Handle,
@@ -26,7 +27,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Event {
     Connected(LinkId),
-    Frame(LinkId, Box<AttachResponse>),
+    /// In the order in which they came.
+    Frames(LinkId, Vec<AttachResponse>),
     Lost(LinkId, Fault),
 }
 
@@ -82,7 +84,7 @@ impl Worker {
             started: Instant::now(),
             wires: HashMap::new(),
             handlers: HashMap::new(),
-            events: mpsc::channel(limits::INBOX_FRAMES),
+            events: mpsc::channel(limits::INBOX_BATCHES),
             // Both are unbounded, but never longer than the table of calls, which the capacity bounds.
             finished: mpsc::unbounded_channel(),
             written: mpsc::unbounded_channel(),
@@ -93,11 +95,15 @@ impl Worker {
 
     /// Runs until the owner's handle is gone or all devices have stopped.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        let mut inbox = Vec::with_capacity(limits::INBOX_BATCH);
+        let mut inbox = Vec::with_capacity(limits::INBOX_BATCHES);
         let mut owned = true;
+        let mut alarm = pin!(tokio::time::sleep_until(self.started));
         self.input(Input::Tick);
         while !self.done {
             let wake = self.core.wake_at().map(|at| self.started + at);
+            if let Some(wake) = wake.filter(|wake| *wake != alarm.deadline()) {
+                alarm.as_mut().reset(wake);
+            }
             tokio::select! {
                 command = commands.recv(), if owned => match command {
                     Some(Command::Stop(grace)) => self.input(Input::Stop(grace)),
@@ -108,8 +114,8 @@ impl Worker {
                 },
                 Some((call, outcome)) = self.finished.1.recv() => self.finished(call, outcome),
                 Some(call) = self.written.1.recv() => self.input(Input::Written(call)),
-                _ = self.events.1.recv_many(&mut inbox, limits::INBOX_BATCH) => {}
-                () = sleep_until(wake) => self.input(Input::Tick),
+                _ = self.events.1.recv_many(&mut inbox, limits::INBOX_BATCHES) => {}
+                () = &mut alarm, if wake.is_some() => self.input(Input::Tick),
             }
             // A node may reuse a result's place as soon as it has the result, so that what was written comes first.
             self.drain_reports();
@@ -137,9 +143,11 @@ impl Worker {
     fn event(&mut self, event: Event) {
         match event {
             Event::Connected(link) => self.input(Input::Connected(link)),
-            Event::Frame(link, frame) => {
-                if let Some(body) = frame.frame {
-                    self.input(Input::Frame(link, frame.slot, body));
+            Event::Frames(link, frames) => {
+                for frame in frames {
+                    if let Some(body) = frame.frame {
+                        self.input(Input::Frame(link, frame.slot, body));
+                    }
                 }
             }
             Event::Lost(link, fault) => {
@@ -242,12 +250,5 @@ impl Worker {
         if let Some(sender) = self.states.get(device) {
             sender.send_replace(state);
         }
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

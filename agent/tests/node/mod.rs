@@ -155,7 +155,8 @@ impl Connection {
         let mut part = || payload.split_to(payload.len().min(CHUNK_BYTES as usize));
         let first = part();
         let token = Bytes::from(format!("token {tag}"));
-        self.send(slot, Frame::Call(wire::Call { tag, token, payload: first, payload_bytes, ..call })).await;
+        self.send(slot, Frame::Call(wire::Call { tag, token, payload: first, payload_bytes, ..call }.into()))
+            .await;
         let mut data = part();
         while !data.is_empty() {
             let next = part();
@@ -167,7 +168,7 @@ impl Connection {
     /// The next result, its chunks put together.
     pub(crate) async fn result(&mut self) -> wire::Result {
         let (slot, mut result) = match self.next().await {
-            (slot, attach_request::Frame::Result(result)) => (slot, result),
+            (slot, attach_request::Frame::Result(result)) => (slot, *result),
             other => panic!("no Result but {other:?}"),
         };
         let mut payload = result.payload.to_vec();

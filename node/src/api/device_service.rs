@@ -2,16 +2,18 @@
 
 use std::{
     ops::ControlFlow,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use rollcall_proto::device::{AttachRequest, AttachResponse, device_service_server::DeviceService};
 use rollcall_registry::Registrar;
 use rollcall_router::{DeviceConnection, Outgoing, Router};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming};
+
+use crate::limits::DEVICE_FRAMES;
 
 /// Serves devices.
 #[derive(Clone)]
@@ -50,23 +52,35 @@ async fn read(
     mut connection: DeviceConnection,
     gone: CancellationToken,
 ) {
+    let mut frames = Vec::new();
+    let mut gone = pin!(gone.cancelled());
     loop {
-        let frame = tokio::select! {
+        let mut next = tokio::select! {
             frame = requests.message() => frame,
-            () = connection.over() => return gone.cancelled().await,
-            () = gone.cancelled() => return,
+            () = connection.over() => return gone.await,
+            () = &mut gone => return,
         };
-        match frame {
-            Ok(Some(frame)) => {
-                if let ControlFlow::Break(()) = connection.received(frame).await {
-                    return gone.cancelled().await;
+        // What came together is handled together.
+        let ended = loop {
+            match next {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break true,
+                Err(status) => {
+                    tracing::debug!(code = ?status.code(), message = status.message(), "a device's stream broke");
+                    break true;
                 }
             }
-            Ok(None) => return,
-            Err(status) => {
-                tracing::debug!(code = ?status.code(), message = status.message(), "a device's stream broke");
-                return;
+            let room = frames.len() < DEVICE_FRAMES;
+            match room.then(|| requests.message().now_or_never()).flatten() {
+                Some(more) => next = more,
+                None => break false,
             }
+        };
+        if let ControlFlow::Break(()) = connection.received(&mut frames).await {
+            return gone.await;
+        }
+        if ended {
+            return;
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use compact_str::CompactString;
 use futures::Stream;
 use rollcall_proto::api::{
     self, InvokeRequest, InvokeResponse, InvokeStreamRequest, InvokeStreamResponse,
@@ -17,7 +18,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Arrival, invoke_stream::CallStream, status, validate};
+use super::{
+    Arrival,
+    calls::{Calls, EachByItself},
+    invoke_stream::CallStream,
+    status, validate,
+};
 use crate::{config::CallLimits, limits};
 
 /// What answers calls: the router, or a script in tests.
@@ -27,6 +33,11 @@ pub trait Invoker: Clone + Send + Sync + 'static {
     /// # Errors
     /// Every way a call can fail, as a value.
     fn invoke(&self, call: Call) -> impl Future<Output = Result<Reply, Failure>> + Send;
+
+    /// For a caller who has many calls in flight.
+    fn calls(&self) -> Box<dyn Calls> {
+        Box::new(EachByItself::new(self.clone()))
+    }
 
     /// The cluster that epochs and indexes belong to; `None` before it is founded.
     fn cluster_id(&self) -> Option<ClusterId>;
@@ -47,8 +58,12 @@ impl<R: Registrar + Clone> Routed<R> {
 }
 
 impl<R: Registrar + Clone> Invoker for Routed<R> {
-    async fn invoke(&self, call: Call) -> Result<Reply, Failure> {
-        self.router.invoke(call).await
+    fn invoke(&self, call: Call) -> impl Future<Output = Result<Reply, Failure>> + Send {
+        self.router.invoke(call)
+    }
+
+    fn calls(&self) -> Box<dyn Calls> {
+        Box::new(self.router.pipeline())
     }
 
     fn cluster_id(&self) -> Option<ClusterId> {
@@ -111,7 +126,22 @@ impl<I: Invoker> Caller<I> {
         let request_id = call.request_id.clone();
         let reply =
             self.invoker.invoke(call).await.map_err(|failure| CallError::Failed(Box::new(failure)))?;
-        Ok(InvokeResponse {
+        Ok(self.response(reply, request_id))
+    }
+
+    /// See [`Invoker::calls`].
+    pub(super) fn calls(&self) -> Box<dyn Calls> {
+        self.invoker.calls()
+    }
+
+    /// The call that a request asks for.
+    pub(super) fn check(&self, request: InvokeRequest, arrival: Arrival) -> Result<Call, validate::Invalid> {
+        validate::call(request, arrival, &self.calls)
+    }
+
+    /// What the caller gets.
+    pub(super) fn response(&self, reply: Reply, request_id: CompactString) -> InvokeResponse {
+        InvokeResponse {
             payload: reply.payload,
             content_type: reply.content_type,
             metadata: reply.metadata,
@@ -123,7 +153,7 @@ impl<I: Invoker> Caller<I> {
             index: reply.index.0,
             cluster_id: self.cluster_id(),
             timings: Some(timings(&reply.timings)),
-        })
+        }
     }
 
     /// A cluster's id never changes once it is known.
@@ -153,13 +183,6 @@ impl CallError {
             Self::Invalid(invalid) => invalid.into(),
             Self::Failed(failure) => status::of_failure(&failure),
         }
-    }
-
-    pub(super) fn into_proto(self) -> api::Failure {
-        status::to_proto(match self {
-            Self::Invalid(invalid) => invalid.into(),
-            Self::Failed(failure) => *failure,
-        })
     }
 }
 

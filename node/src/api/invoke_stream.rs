@@ -3,32 +3,26 @@
 //! The task never stops reading: a call beyond the bound is answered OVERLOADED under its tag. Only a caller who sends
 //! and does not read loses the stream.
 
-use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
-    pin::pin,
-};
+use std::{collections::VecDeque, future::poll_fn, pin::pin};
 
-use futures::{
-    FutureExt, StreamExt,
-    future::{AbortHandle, AbortRegistration, Abortable},
-    stream::FuturesUnordered,
-};
+use futures::FutureExt;
 use rollcall_proto::api::{
-    self, InvokeRequest, InvokeStreamRequest, InvokeStreamResponse, invoke_stream_request,
+    InvokeRequest, InvokeStreamRequest, InvokeStreamResponse, invoke_stream_request,
     invoke_stream_response::Result as Answer,
 };
-use rollcall_router::{Failure, Outcome, Reason};
+use rollcall_router::{Ended, Failure, Reason};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 use super::{
     Arrival,
+    calls::Calls,
     invoke_service::{Caller, Invoker},
     status::{self, Refusal},
     validate::Invalid,
 };
-use crate::limits::{STREAM_ANSWERS, STREAM_CALLS};
+use crate::limits::{STREAM_ANSWERS, STREAM_BURST, STREAM_CALLS};
 
 /// Answers to one stream's calls.
 pub(super) type Answers = mpsc::Sender<Result<InvokeStreamResponse, Status>>;
@@ -38,8 +32,7 @@ pub(super) struct CallStream<I> {
     caller: Caller<I>,
     opened: Arrival,
     answers: Answers,
-    /// By tag, how to cancel the call.
-    running: HashMap<u64, AbortHandle>,
+    calls: Box<dyn Calls>,
     /// Answers that the transport has not taken yet.
     waiting: VecDeque<InvokeStreamResponse>,
 }
@@ -47,14 +40,15 @@ pub(super) struct CallStream<I> {
 /// What a stream's task learned.
 enum Step {
     Frame(Result<Option<InvokeStreamRequest>, Status>),
-    Ended(InvokeStreamResponse),
+    Ended(Box<Ended>),
     Room,
     Closing,
 }
 
 impl<I: Invoker> CallStream<I> {
     pub(super) fn new(caller: Caller<I>, opened: Arrival, answers: Answers) -> Self {
-        Self { caller, opened, answers, running: HashMap::new(), waiting: VecDeque::new() }
+        let calls = caller.calls();
+        Self { caller, opened, answers, calls, waiting: VecDeque::new() }
     }
 
     /// Runs until the caller has closed its side and everything is answered, or the caller is gone, or the node closes.
@@ -63,15 +57,15 @@ impl<I: Invoker> CallStream<I> {
         mut requests: Streaming<InvokeStreamRequest>,
         closing: CancellationToken,
     ) {
-        let (caller, answers) = (self.caller.clone(), self.answers.clone());
+        let answers = self.answers.clone();
         let mut closing = pin!(closing.cancelled());
         let mut gone = pin!(answers.closed());
-        let mut calls = FuturesUnordered::new();
         let mut reading = true;
-        while reading || !calls.is_empty() || !self.waiting.is_empty() {
-            let step = tokio::select! {
+        while reading || self.calls.count() > 0 || !self.waiting.is_empty() {
+            let calls = &mut self.calls;
+            let mut step = tokio::select! {
                 frame = requests.message(), if reading => Step::Frame(frame),
-                Some(answer) = calls.next(), if !calls.is_empty() => Step::Ended(answer),
+                ended = poll_fn(|cx| calls.poll_ended(cx)) => Step::Ended(Box::new(ended)),
                 Ok(permit) = answers.reserve(), if !self.waiting.is_empty() => {
                     if let Some(answer) = self.waiting.pop_front() {
                         permit.send(Ok(answer));
@@ -81,24 +75,25 @@ impl<I: Invoker> CallStream<I> {
                 () = &mut closing => Step::Closing,
                 () = &mut gone => return,
             };
+            let mut burst = STREAM_BURST;
+            // Calls that came together start together: one round for many of them.
+            while let Step::Frame(Ok(Some(frame))) = step {
+                self.received(frame);
+                burst -= 1;
+                let more = if burst > 0 { requests.message().now_or_never() } else { None };
+                step = more.map_or(Step::Room, Step::Frame);
+            }
             match step {
-                Step::Frame(Ok(Some(frame))) => {
-                    if let Some((tag, request, registration)) = self.received(frame) {
-                        let arrival =
-                            Arrival { grpc_deadline: self.opened.grpc_deadline, ..Arrival::now(None) };
-                        let call = caller.call(request, arrival);
-                        calls.push(Abortable::new(call, registration).map(move |ended| answer(tag, ended)));
-                    }
-                }
+                Step::Frame(Ok(Some(_))) => {}
                 Step::Frame(Ok(None)) => reading = false,
                 Step::Frame(Err(status)) => return self.end(Refusal::of_transport(&status).into()).await,
-                Step::Ended(answer) => self.ended(answer),
+                Step::Ended(ended) => self.ended(*ended),
                 Step::Room => {}
                 Step::Closing => return self.end(stopping()).await,
             }
             // What has ended by now goes out together: one wake-up and one packet for many answers.
-            while let Some(Some(answer)) = calls.next().now_or_never() {
-                self.ended(answer);
+            while let Some(ended) = poll_fn(|cx| self.calls.poll_ended(cx)).now_or_never() {
+                self.ended(ended);
             }
             self.hand_over();
             if self.waiting.len() > STREAM_ANSWERS {
@@ -107,45 +102,42 @@ impl<I: Invoker> CallStream<I> {
         }
     }
 
-    fn ended(&mut self, answer: InvokeStreamResponse) {
-        self.running.remove(&answer.tag);
-        self.waiting.push_back(answer);
+    fn ended(&mut self, ended: Ended) {
+        let answer = match ended.result {
+            Ok(reply) => Answer::Response(Box::new(self.caller.response(reply, ended.request_id))),
+            Err(failure) => Answer::Failure(Box::new(status::to_proto(failure))),
+        };
+        self.waiting.push_back(InvokeStreamResponse { tag: ended.tag, result: Some(answer) });
     }
 
-    /// A frame from the caller; the call that it starts, and what cancels it.
-    fn received(&mut self, frame: InvokeStreamRequest) -> Option<(u64, InvokeRequest, AbortRegistration)> {
+    /// A frame from the caller.
+    fn received(&mut self, frame: InvokeStreamRequest) {
         let tag = frame.tag;
-        match frame.kind {
-            Some(invoke_stream_request::Kind::Call(request)) => match self.admit(tag) {
-                Ok(registration) => return Some((tag, request, registration)),
-                Err(failure) => self.waiting.push_back(failed(tag, status::to_proto(failure))),
-            },
+        let failed = match frame.kind {
+            Some(invoke_stream_request::Kind::Call(request)) => self.start(tag, *request),
             Some(invoke_stream_request::Kind::Cancel(_)) => {
-                if let Some(call) = self.running.get(&tag) {
-                    call.abort();
-                }
+                self.calls.cancel(tag);
+                Ok(())
             }
-            None => {
-                let failure = Invalid::new("kind", "is required: call or cancel").into();
-                self.waiting.push_back(failed(tag, status::to_proto(failure)));
-            }
+            None => Err(Invalid::new("kind", "is required: call or cancel").into()),
+        };
+        if let Err(failure) = failed {
+            let answer = Answer::Failure(Box::new(status::to_proto(failure)));
+            self.waiting.push_back(InvokeStreamResponse { tag, result: Some(answer) });
         }
-        None
     }
 
-    fn admit(&mut self, tag: u64) -> Result<AbortRegistration, Failure> {
-        if self.running.len() + self.waiting.len() >= STREAM_CALLS {
+    fn start(&mut self, tag: u64, request: InvokeRequest) -> Result<(), Failure> {
+        if self.calls.count() + self.waiting.len() >= STREAM_CALLS {
             let message = format!("{STREAM_CALLS} calls are in flight on this stream");
             return Err(Failure::not_executed(Reason::Overloaded, message));
         }
-        match self.running.entry(tag) {
-            Entry::Occupied(_) => Err(Invalid::new("tag", "a call with this tag is in flight").into()),
-            Entry::Vacant(free) => {
-                let (handle, registration) = AbortHandle::new_pair();
-                free.insert(handle);
-                Ok(registration)
-            }
+        if self.calls.contains(tag) {
+            return Err(Invalid::new("tag", "a call with this tag is in flight").into());
         }
+        let arrival = Arrival { grpc_deadline: self.opened.grpc_deadline, ..Arrival::now(None) };
+        self.calls.start(tag, self.caller.check(request, arrival)?);
+        Ok(())
     }
 
     /// Gives the transport what it has room for, without waiting.
@@ -162,24 +154,6 @@ impl<I: Invoker> CallStream<I> {
         // A caller who has gone needs no status.
         let _ = self.answers.send(Err(status)).await;
     }
-}
-
-fn answer<E>(
-    tag: u64,
-    ended: Result<Result<api::InvokeResponse, super::invoke_service::CallError>, E>,
-) -> InvokeStreamResponse {
-    match ended {
-        Ok(Ok(response)) => InvokeStreamResponse { tag, result: Some(Answer::Response(response)) },
-        Ok(Err(error)) => failed(tag, error.into_proto()),
-        Err(_) => {
-            let failure = Failure::new(Reason::Cancelled, Outcome::Unknown, "the caller cancelled the call");
-            failed(tag, status::to_proto(failure))
-        }
-    }
-}
-
-fn failed(tag: u64, failure: api::Failure) -> InvokeStreamResponse {
-    InvokeStreamResponse { tag, result: Some(Answer::Failure(failure)) }
 }
 
 fn stopping() -> Status {

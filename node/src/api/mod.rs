@@ -4,6 +4,7 @@
 
 mod administration;
 mod arrival;
+mod calls;
 mod cluster_service;
 mod device_service;
 mod health_service;
@@ -21,6 +22,7 @@ mod view;
 mod watch;
 
 pub use arrival::{Arrival, ArrivalLayer};
+pub use calls::{Calls, EachByItself};
 pub use cluster_service::ClusterApi;
 pub use device_service::DeviceApi;
 pub use health_service::HealthApi;

@@ -103,7 +103,7 @@ impl Conversation {
             payload: tag.to_string().into(),
             ..InvokeRequest::default()
         };
-        self.send(tag, Kind::Call(call)).await;
+        self.send(tag, Kind::Call(call.into())).await;
     }
 
     async fn answer(&mut self) -> InvokeStreamResponse {
@@ -117,7 +117,7 @@ impl Conversation {
         match answer.result {
             Some(Answer::Response(response)) => {
                 assert_eq!(response.payload, answer.tag.to_string());
-                response
+                *response
             }
             other => panic!("no response but {other:?}"),
         }
@@ -127,7 +127,7 @@ impl Conversation {
         let answer = self.answer().await;
         assert_eq!(answer.tag, tag);
         match answer.result {
-            Some(Answer::Failure(failure)) => failure,
+            Some(Answer::Failure(failure)) => *failure,
             other => panic!("tag {tag} did not fail but got {other:?}"),
         }
     }
@@ -174,7 +174,7 @@ async fn a_failed_call_does_not_end_the_stream() {
     stream.call(1, "dance").await;
     let failure = stream.failure(1).await;
     assert_eq!((failure.reason(), failure.code), (Why::NoDevice, Code::FailedPrecondition as i32));
-    stream.send(2, Kind::Call(InvokeRequest::default())).await;
+    stream.send(2, Kind::Call(Box::default())).await;
     let failure = stream.failure(2).await;
     assert_eq!(failure.reason(), Why::InvalidArgument);
     assert_eq!(failure.message, "group: is required");
@@ -273,7 +273,7 @@ async fn a_node_that_closes_says_so() {
 async fn a_frame_beyond_every_limit_ends_the_stream_with_its_reason() {
     let mut stream = Conversation::open().await;
     let call = InvokeRequest { payload: vec![0; 5 << 20].into(), ..InvokeRequest::default() };
-    stream.send(1, Kind::Call(call)).await;
+    stream.send(1, Kind::Call(call.into())).await;
     let end = timeout(Duration::from_secs(10), stream.answers.message()).await.expect("an end in time");
     let status = end.expect_err("a status");
     let info = tonic_types::StatusExt::get_details_error_info(&status).expect("ErrorInfo");

@@ -15,4 +15,5 @@ pub(crate) mod pick;
 pub(crate) mod placement;
 pub(crate) mod queue;
 pub(crate) mod retry;
+pub(crate) mod room;
 pub(crate) mod slow_start;

@@ -10,7 +10,10 @@ use parking_lot::Mutex;
 use rollcall_registry::{Registrar, model::ids::DEFAULT_NAMESPACE};
 use tokio::time::Instant;
 
-use super::{flight::Flight, trip::Trip};
+use super::{
+    flight::{self, Flight},
+    trip::Trip,
+};
 use crate::{
     call::{Call, Reply},
     core::{placement::Draws, retry::Budget},
@@ -50,18 +53,17 @@ impl<R: Registrar> Dispatcher<R> {
         }
     }
 
-    /// See [`crate::Router::invoke`].
-    pub(crate) async fn invoke(&self, mut call: Call) -> Result<Reply, Failure> {
+    /// See [`crate::Router::invoke`]. The call was routed so many times before.
+    pub(crate) async fn invoke(&self, mut call: Box<Call>, attempts: u32) -> Result<Reply, Failure> {
         if call.namespace.is_empty() {
             call.namespace = CompactString::const_new(DEFAULT_NAMESPACE);
         }
         let config = &self.shared.config;
-        let Some(mut flight) = Flight::start(&self.in_flight, config.calls_in_flight, &self.shared.metrics)
+        let Some(flight) = Flight::start(&self.in_flight, config.calls_in_flight, &self.shared.metrics)
         else {
-            let failure =
-                Failure::not_executed(Reason::Overloaded, "too many calls are in flight on this node");
-            return Err(failure.on_node(config.node_name.as_str()));
+            return Err(flight::too_many().on_node(config.node_name.as_str()));
         };
+        let mut flight = flight.after(attempts);
         let result = self.check_and_route(&call, &mut flight.trip).await;
         let result = result.map_err(|failure| failure.on_node(config.node_name.as_str()));
         flight.ended(&result);

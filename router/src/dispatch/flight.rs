@@ -8,6 +8,27 @@ use crate::{
     outcome::{Failure, Outcome, Reason},
 };
 
+/// Counts a call in, unless there are `limit` already.
+pub(super) fn enter(count: &AtomicUsize, limit: usize, metrics: &Metrics) -> bool {
+    if count.fetch_add(1, Ordering::Relaxed) >= limit {
+        count.fetch_sub(1, Ordering::Relaxed);
+        return false;
+    }
+    metrics.in_flight.increment(1.0);
+    true
+}
+
+/// Counts a call out.
+pub(super) fn leave(count: &AtomicUsize, metrics: &Metrics) {
+    count.fetch_sub(1, Ordering::Relaxed);
+    metrics.in_flight.decrement(1.0);
+}
+
+/// Why no further call is let in.
+pub(super) fn too_many() -> Failure {
+    Failure::not_executed(Reason::Overloaded, "too many calls are in flight on this node")
+}
+
 /// A call in flight. Dropped before [`Self::ended`], it counts as cancelled.
 pub(crate) struct Flight<'a> {
     count: &'a AtomicUsize,
@@ -20,12 +41,13 @@ pub(crate) struct Flight<'a> {
 impl<'a> Flight<'a> {
     /// Counts a call in, unless there are `limit` already.
     pub(crate) fn start(count: &'a AtomicUsize, limit: usize, metrics: &'a Metrics) -> Option<Self> {
-        if count.fetch_add(1, Ordering::Relaxed) >= limit {
-            count.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        metrics.in_flight.increment(1.0);
-        Some(Self { count, metrics, ended: false, trip: Trip::new() })
+        enter(count, limit, metrics).then(|| Self { count, metrics, ended: false, trip: Trip::new() })
+    }
+
+    /// It was routed so many times before.
+    pub(crate) fn after(mut self, attempts: u32) -> Self {
+        self.trip.attempts = attempts;
+        self
     }
 
     /// The call ended so.
@@ -40,8 +62,7 @@ impl<'a> Flight<'a> {
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
-        self.metrics.in_flight.decrement(1.0);
+        leave(self.count, self.metrics);
         if !self.ended {
             let failure = Failure::new(Reason::Cancelled, Outcome::Unknown, "");
             self.metrics.failed(self.trip.path, &failure);

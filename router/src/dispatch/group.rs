@@ -20,23 +20,17 @@ use crate::{
 };
 
 /// Where to try next.
-struct Choice {
-    node: NodeId,
+pub(super) struct Choice {
+    pub(super) node: NodeId,
     /// Nobody is left to be tried after it: the call may wait there.
-    last: bool,
+    pub(super) last: bool,
 }
 
 impl<R: Registrar> Dispatcher<R> {
     /// Routes a call to any matching device of its group.
     pub(crate) async fn to_any(&self, call: &Call, trip: &mut Trip) -> Result<Reply, Failure> {
-        let labels: Vec<(&str, &str)> =
-            call.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let query = GroupQuery {
-            namespace: &call.namespace,
-            group: &call.group,
-            action: &call.action,
-            labels: &labels,
-        };
+        let labels: Vec<(&str, &str)> = call.labels().collect();
+        let query = call.query(&labels);
         let mut tried: Vec<NodeId> = Vec::new();
         let mut failed = None;
         while (tried.len() as u32) < limits::PLACEMENT_ATTEMPTS {
@@ -56,7 +50,7 @@ impl<R: Registrar> Dispatcher<R> {
         Err(failed.unwrap_or_else(no_device))
     }
 
-    fn choose(&self, query: GroupQuery<'_>, tried: &[NodeId]) -> Result<Choice, Failure> {
+    pub(super) fn choose(&self, query: GroupQuery<'_>, tried: &[NodeId]) -> Result<Choice, Failure> {
         let me = self.registry.node();
         let has_room = !tried.contains(&me) && self.sessions.table.has_room(query);
         let peers_up = self.peers.up();

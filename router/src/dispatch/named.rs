@@ -105,10 +105,10 @@ fn mismatch(call: &Call, profile: &Profile) -> Option<(Reason, &'static str)> {
     (!profile.offers(&call.action)).then_some((Reason::ActionUnknown, "the device does not offer the action"))
 }
 
-fn is_stale(failure: &Failure) -> bool {
+pub(super) fn is_stale(failure: &Failure) -> bool {
     failure.reason == Reason::StaleRoute && failure.outcome == Outcome::NotExecuted
 }
 
-fn named(failure: Failure, device: &str) -> Failure {
+pub(super) fn named(failure: Failure, device: &str) -> Failure {
     if failure.device_id.is_some() { failure } else { failure.on_device(device) }
 }

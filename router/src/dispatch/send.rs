@@ -28,7 +28,7 @@ use crate::{
     },
     metrics::Path,
     outcome::{Failure, Outcome, Reason, Stage},
-    sessions::{ending::GiveUp, slot::Terms, table::GroupQuery, ticket::Ticket},
+    sessions::{ending::GiveUp, slot::Terms, ticket::Ticket},
 };
 
 /// Where an attempt goes.
@@ -65,32 +65,34 @@ impl<R: Registrar> Dispatcher<R> {
 
     async fn send_here(&self, call: &Call, aim: Aim<'_>, trip: &Trip) -> Result<Reply, Failure> {
         let (sender, answer) = oneshot::channel();
-        let name = call
-            .idempotent
-            .then(|| CallName::new(&call.request_id, &call.action, std::iter::once(&call.payload[..])));
-        let (queueing, now) = (aim.queueing, Instant::now());
-        let terms = Terms { deadline: call.deadline, queueing, name: name.as_ref(), now };
-        let reply = ReplyTo::Caller(sender);
-        let accepted = match aim.device {
-            Some((_, epoch)) => self.sessions.to_session(epoch, || self.delivery(call), terms, reply),
-            None => self.pick_here(call, terms, reply),
-        };
-        let ticket = accepted.map_err(|(_, failure)| failure)?;
+        let ticket = self.hand_here(call, aim, Instant::now(), ReplyTo::Caller(sender))?;
         let reply = answer_here(ticket, answer, call.deadline).await?;
         let node = CompactString::from(self.shared.config.node_name.as_str());
         Ok(finish(call, reply, node, trip, None))
     }
 
-    fn pick_here(&self, call: &Call, terms: Terms<'_>, reply: ReplyTo) -> Result<Ticket, (ReplyTo, Failure)> {
-        let labels: Vec<(&str, &str)> =
-            call.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let query = GroupQuery {
-            namespace: &call.namespace,
-            group: &call.group,
-            action: &call.action,
-            labels: &labels,
+    /// Gives a call to a device of this node.
+    pub(super) fn hand_here(
+        &self,
+        call: &Call,
+        aim: Aim<'_>,
+        now: Instant,
+        reply: ReplyTo,
+    ) -> Result<Ticket, Failure> {
+        let name = call
+            .idempotent
+            .then(|| CallName::new(&call.request_id, &call.action, std::iter::once(&call.payload[..])));
+        let terms = Terms { deadline: call.deadline, queueing: aim.queueing, name: name.as_ref(), now };
+        let accepted = match aim.device {
+            Some((_, epoch)) => self.sessions.to_session(epoch, || self.delivery(call), terms, reply),
+            None => self.pick_here(call, terms, reply),
         };
-        self.sessions.to_group(query, || self.delivery(call), terms, reply)
+        accepted.map_err(|(_, failure)| failure)
+    }
+
+    fn pick_here(&self, call: &Call, terms: Terms<'_>, reply: ReplyTo) -> Result<Ticket, (ReplyTo, Failure)> {
+        let labels: Vec<(&str, &str)> = call.labels().collect();
+        self.sessions.to_group(call.query(&labels), || self.delivery(call), terms, reply)
     }
 
     async fn send_there(
@@ -100,14 +102,26 @@ impl<R: Registrar> Dispatcher<R> {
         peer: &Arc<Peer>,
         trip: &Trip,
     ) -> Result<Reply, Failure> {
-        let link = peer.link().ok_or_else(unreachable)?;
         let started = Instant::now();
         let (sender, answer) = oneshot::channel();
-        let hint = aim.device.is_none().then(|| peer.hints.sent(&call.namespace, &call.group));
-        let forward = self.forward(call, aim, trip, started);
-        let ticket = link.send(forward, call.payload.clone().into(), sender, hint)?;
+        let ticket = self.hand_there(call, aim, peer, trip, started, ReplyTo::Caller(sender))?;
         let reply = answer_there(ticket, answer, call.deadline).await?;
         Ok(finish(call, reply, peer.name.clone(), trip, Some(started.elapsed())))
+    }
+
+    /// Gives a call to a link.
+    pub(super) fn hand_there(
+        &self,
+        call: &Call,
+        aim: Aim<'_>,
+        peer: &Peer,
+        trip: &Trip,
+        now: Instant,
+        reply: ReplyTo,
+    ) -> Result<LinkTicket, Failure> {
+        let link = peer.link().ok_or_else(unreachable)?;
+        let hint = aim.device.is_none().then(|| peer.hints.sent(&call.namespace, &call.group));
+        link.send(self.forward(call, aim, trip, now), call.payload.clone().into(), reply, hint)
     }
 
     fn token(&self) -> CallToken {
@@ -156,7 +170,8 @@ impl<R: Registrar> Dispatcher<R> {
     }
 }
 
-fn finish(
+/// The reply to a call, with the account of its time; `there`: to a peer and back.
+pub(super) fn finish(
     call: &Call,
     reply: DeviceReply,
     node: CompactString,

@@ -12,9 +12,12 @@ use rollcall_proto::peer::{
 };
 use tokio::sync::Notify;
 
-use super::wire;
+use super::{outbound::wake, wire};
 use crate::{
-    core::lanes::{Lanes, Next},
+    core::{
+        lanes::{Lanes, Next},
+        room::Room,
+    },
     delivery::{Answer, AnswerSink},
     limits,
     outcome::{Failure, Outcome, Reason, Stage},
@@ -25,13 +28,23 @@ use crate::{
 /// A call that came over the link.
 enum Call {
     /// Its payload is still arriving.
-    Assembling(Box<ForwardCall>, Assembly),
+    Assembling(Arriving),
     /// It is being given to a device.
     Starting,
     /// A device has it, or its queue; with the load of its group, if it was for any of the group.
     Running(Ticket, Option<Arc<GroupLoad>>),
     /// No device took it, of the group with this load.
     Refused(Option<Arc<GroupLoad>>),
+}
+
+/// A call of whose payload chunks are still to come.
+struct Arriving {
+    call: Box<ForwardCall>,
+    assembly: Assembly,
+    /// Bytes that were missing when it began.
+    missing: u64,
+    /// Whether there is room for them.
+    has_room: bool,
 }
 
 /// A reply that waits for the transport.
@@ -45,8 +58,39 @@ struct Outgoing {
 struct State {
     calls: HashMap<u64, Call>,
     lanes: Lanes<ReplyFrame, Outgoing, u64>,
+    room: Room,
     waker: Option<Waker>,
     closed: bool,
+}
+
+impl State {
+    /// There is room for the rest of a call's payload.
+    fn grant(&mut self, call_id: u64, bytes: u64) {
+        match self.calls.get_mut(&call_id) {
+            Some(Call::Assembling(arriving)) => {
+                arriving.has_room = true;
+                self.lanes.push_control(frame_of(call_id, reply_frame::Kind::CreditBytes(bytes)));
+            }
+            _ => self.room.free(bytes),
+        }
+    }
+
+    /// A call's payload has arrived, or is not wanted any more.
+    fn give_up_room(&mut self, call_id: u64, arriving: &Arriving) {
+        if arriving.has_room {
+            self.room.free(arriving.missing);
+        } else {
+            self.room.forget(call_id);
+        }
+        while let Some((call_id, bytes)) = self.room.next() {
+            self.grant(call_id, bytes);
+        }
+    }
+
+    /// The writer's, if there is something to write.
+    fn waker_if_due(&mut self) -> Option<Waker> {
+        if self.lanes.is_empty() { None } else { self.waker.take() }
+    }
 }
 
 /// One link, as its holder uses it.
@@ -73,6 +117,7 @@ impl Inbound {
         let state = State {
             calls: HashMap::new(),
             lanes: Lanes::new(limits::CHUNK_BYTES),
+            room: Room::new(limits::LINK_ROOM_BYTES),
             waker: None,
             closed: false,
         };
@@ -95,7 +140,7 @@ impl Inbound {
     ) -> Result<Option<Arrived>, &'static str> {
         let call_id = frame.call_id;
         match frame.kind {
-            Some(call_frame::Kind::Call(call)) => self.call(call_id, Box::new(call)),
+            Some(call_frame::Kind::Call(call)) => self.call(call_id, call),
             Some(call_frame::Kind::Chunk(chunk)) => self.chunk(call_id, chunk),
             Some(call_frame::Kind::Cancel(cancel)) => {
                 self.cancel(call_id, if cancel.deadline { GiveUp::Deadline } else { GiveUp::Cancelled });
@@ -107,11 +152,12 @@ impl Inbound {
                 self.push(|lanes| lanes.push_control(beat));
                 Ok(None)
             }
+            Some(call_frame::Kind::CreditBytes(bytes)) => {
+                self.push(|lanes| lanes.credit(call_id, bytes));
+                Ok(None)
+            }
             Some(
-                call_frame::Kind::CreditBytes(_)
-                | call_frame::Kind::Replay(_)
-                | call_frame::Kind::ReplayChunk(_)
-                | call_frame::Kind::Ask(_),
+                call_frame::Kind::Replay(_) | call_frame::Kind::ReplayChunk(_) | call_frame::Kind::Ask(_),
             ) => Ok(None),
             None => Err("a frame of no known kind"),
         }
@@ -143,7 +189,15 @@ impl Inbound {
             return Ok(None);
         }
         if expected > payload.len() as u64 {
-            vacant.insert(Call::Assembling(call, Assembly::new(payload, expected)));
+            let missing = expected - payload.len() as u64;
+            let assembly = Assembly::new(payload, expected);
+            vacant.insert(Call::Assembling(Arriving { call, assembly, missing, has_room: false }));
+            if state.room.ask(call_id, missing) {
+                state.grant(call_id, missing);
+            }
+            let waker = state.waker_if_due();
+            drop(state);
+            wake(waker);
             return Ok(None);
         }
         vacant.insert(Call::Starting);
@@ -154,16 +208,21 @@ impl Inbound {
         let mut state = self.state.lock();
         // Of a call that was refused or cancelled meanwhile.
         let Some(call) = state.calls.get_mut(&call_id) else { return Ok(None) };
-        let Call::Assembling(_, assembly) = call else { return Err("a chunk of a call that is complete") };
-        match assembly.push(chunk.data, chunk.last) {
+        let Call::Assembling(arriving) = call else { return Err("a chunk of a call that is complete") };
+        match arriving.assembly.push(chunk.data, chunk.last) {
             Assembled::Partly => Ok(None),
             Assembled::Mismatch => Err("a call's chunks do not add up to its payload_bytes"),
-            Assembled::Whole => Ok(match std::mem::replace(call, Call::Starting) {
-                Call::Assembling(call, assembly) => {
-                    Some(Arrived { call_id, call, payload: assembly.into_payload() })
-                }
-                Call::Starting | Call::Running(..) | Call::Refused(_) => None,
-            }),
+            Assembled::Whole => {
+                let Call::Assembling(arriving) = std::mem::replace(call, Call::Starting) else {
+                    return Ok(None);
+                };
+                state.give_up_room(call_id, &arriving);
+                let waker = state.waker_if_due();
+                drop(state);
+                wake(waker);
+                let Arriving { call, assembly, .. } = arriving;
+                Ok(Some(Arrived { call_id, call, payload: assembly.into_payload() }))
+            }
         }
     }
 
@@ -172,7 +231,7 @@ impl Inbound {
             None => return,
             // Its answer comes through `answer`, at once or because it is on its way already.
             Some(call @ Call::Running(..)) => std::mem::replace(call, Call::Starting),
-            Some(Call::Assembling(..) | Call::Starting | Call::Refused(_)) => Call::Starting,
+            Some(Call::Assembling(_) | Call::Starting | Call::Refused(_)) => Call::Starting,
         };
         if let Call::Running(ticket, _) = running {
             return ticket.cancel(why);
@@ -223,9 +282,7 @@ impl Inbound {
             push(&mut state.lanes);
             state.waker.take()
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
     }
 
     /// The link is gone: its calls are cancelled, but idempotent ones go on, to be asked for by another way.
@@ -237,9 +294,7 @@ impl Inbound {
             (std::mem::take(&mut state.calls), state.waker.take())
         };
         self.over.notify_one();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
         for call in calls.into_values() {
             if let Call::Running(ticket, _) = call {
                 ticket.cancel(GiveUp::Lost);
@@ -275,11 +330,11 @@ impl AnswerSink for Inbound {
             Ok(mut reply) => {
                 let mut head = wire::reply_head(&mut reply);
                 head.payload = reply.payload.take(limits::CHUNK_BYTES);
-                (reply_frame::Kind::Reply(head), reply.payload)
+                (reply_frame::Kind::Reply(Box::new(head)), reply.payload)
             }
             Err(failure) => {
                 let failure = failure.on_node(self.node_name.as_str());
-                (reply_frame::Kind::Failure(wire::failure_to_proto(failure)), Payload::default())
+                (reply_frame::Kind::Failure(Box::new(wire::failure_to_proto(failure))), Payload::default())
             }
         };
         let waker = {
@@ -287,14 +342,16 @@ impl AnswerSink for Inbound {
             let Some(call) = state.calls.remove(&call_id) else { return };
             let group_calls = match call {
                 Call::Running(_, load) | Call::Refused(load) => load.map(|load| load.calls()),
-                Call::Assembling(..) | Call::Starting => None,
+                Call::Assembling(arriving) => {
+                    state.give_up_room(call_id, &arriving);
+                    None
+                }
+                Call::Starting => None,
             };
             state.lanes.push_small(Outgoing { call_id, kind, rest, group_calls });
             state.waker.take()
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
     }
 }
 
@@ -318,7 +375,7 @@ fn reply_frame_of(
                 *bytes += reply.payload.len();
             }
             if !rest.is_empty() {
-                lanes.push_bulk(call_id, rest);
+                lanes.push_bulk_on_credit(call_id, rest);
             }
             ReplyFrame { call_id, kind: Some(kind), group_calls }
         }

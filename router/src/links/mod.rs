@@ -4,6 +4,7 @@ pub(crate) mod dialer;
 pub(crate) mod hints;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
+mod outbound_state;
 pub(crate) mod packets;
 pub(crate) mod peer;
 pub(crate) mod peers;

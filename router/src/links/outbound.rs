@@ -13,50 +13,25 @@ use std::{
 
 use parking_lot::Mutex;
 use rollcall_proto::peer::{
-    CallFrame, CancelForward, ForwardCall, ForwardReply, LinkBeat, LinkChunk, LinkRequest, LinkResponse,
-    ReplyFrame, call_frame, reply_frame,
+    CallFrame, CancelForward, ForwardCall, LinkBeat, LinkRequest, LinkResponse, ReplyFrame, call_frame,
+    reply_frame,
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     hints::Sent,
-    pending::{Answers, PendingCalls},
+    outbound_state::{Beats, Heard, Outgoing, State},
+    pending::Answers,
     wire,
 };
 use crate::{
-    core::lanes::{Lanes, Next},
-    delivery::Answer,
+    core::room::Room,
+    delivery::ReplyTo,
     limits,
     outcome::{Failure, Outcome, Reason, Stage},
-    payload::{Assembled, Assembly, Payload},
+    payload::Payload,
     sessions::ending::GiveUp,
 };
-
-/// A call that waits for the transport.
-struct Outgoing {
-    call_id: u64,
-    call: Box<ForwardCall>,
-    rest: Payload,
-}
-
-#[derive(Default)]
-struct Beats {
-    number: u64,
-    sent: Option<Instant>,
-    round_trip: Option<Duration>,
-}
-
-struct State {
-    /// Which dial the transport belongs to; 0: none is open.
-    session: u64,
-    sessions: u64,
-    lanes: Lanes<CallFrame, Outgoing, u64>,
-    queued_bytes: u64,
-    pending: PendingCalls,
-    last_heard: Instant,
-    beats: Beats,
-    waker: Option<Waker>,
-}
 
 /// One link, as its caller uses it.
 pub(crate) struct OutboundLink {
@@ -66,17 +41,7 @@ pub(crate) struct OutboundLink {
 
 impl OutboundLink {
     pub(crate) fn new() -> Self {
-        let state = State {
-            session: 0,
-            sessions: 0,
-            lanes: Lanes::new(limits::CHUNK_BYTES),
-            queued_bytes: 0,
-            pending: PendingCalls::default(),
-            last_heard: Instant::now(),
-            beats: Beats::default(),
-            waker: None,
-        };
-        Self { state: Mutex::new(state), up: AtomicBool::new(false) }
+        Self { state: Mutex::new(State::new()), up: AtomicBool::new(false) }
     }
 
     /// Whether it takes calls.
@@ -97,7 +62,7 @@ impl OutboundLink {
         self: &Arc<Self>,
         mut call: Box<ForwardCall>,
         mut payload: Payload,
-        waiter: oneshot::Sender<Answer>,
+        waiter: ReplyTo,
         hint: Option<Sent>,
     ) -> Result<LinkTicket, Failure> {
         let (call_id, waker) = {
@@ -138,7 +103,7 @@ impl OutboundLink {
             }
             // A late caller still waits a moment for the holder's word.
             if (why != GiveUp::Deadline || !handed)
-                && let Some(pending) = state.pending.remove(call_id)
+                && let Some(pending) = state.remove(call_id)
             {
                 answers.push(pending.waiter, Err(unsent(why)));
             }
@@ -149,7 +114,12 @@ impl OutboundLink {
     }
 
     fn forget(&self, call_id: u64) {
-        self.state.lock().pending.remove(call_id);
+        let waker = {
+            let mut state = self.state.lock();
+            drop(state.remove(call_id));
+            state.waker_if_due()
+        };
+        wake(waker);
     }
 
     /// A dial succeeded: the transport takes calls. Returns the session's number.
@@ -176,6 +146,7 @@ impl OutboundLink {
             state.session = 0;
             state.lanes.clear();
             state.queued_bytes = 0;
+            state.room = Room::new(limits::LINK_ROOM_BYTES);
             state.pending.break_all()
         };
         Answers(ended).send();
@@ -206,14 +177,16 @@ impl OutboundLink {
     pub(crate) fn received(&self, packet: LinkResponse) -> Result<u64, &'static str> {
         let mut answers = Answers::default();
         let mut late = 0;
-        let checked = {
+        let (checked, waker) = {
             let mut state = self.state.lock();
             state.last_heard = Instant::now();
-            packet.frames.into_iter().try_for_each(|frame| {
+            let checked = packet.frames.into_iter().try_for_each(|frame| {
                 late += u64::from(self.reply_frame(&mut state, frame, &mut answers)? == Heard::Late);
                 Ok(())
-            })
+            });
+            (checked, state.waker_if_due())
         };
+        wake(waker);
         answers.send();
         checked.map(|()| late)
     }
@@ -231,12 +204,12 @@ impl OutboundLink {
             hint.heard(calls);
         }
         match frame.kind {
-            Some(reply_frame::Kind::Reply(reply)) => Ok(start_reply(state, call_id, reply, answers)),
-            Some(reply_frame::Kind::Chunk(chunk)) => continue_reply(state, call_id, chunk, answers),
+            Some(reply_frame::Kind::Reply(reply)) => Ok(state.start_reply(call_id, reply, answers)),
+            Some(reply_frame::Kind::Chunk(chunk)) => state.continue_reply(call_id, chunk, answers),
             Some(reply_frame::Kind::Failure(failure)) => {
-                let Some(pending) = state.pending.remove(call_id) else { return Ok(Heard::Late) };
+                let Some(pending) = state.remove(call_id) else { return Ok(Heard::Late) };
                 state.queued_bytes -= state.lanes.drop_bulk(call_id);
-                answers.push(pending.waiter, Err(wire::failure_of_proto(failure)));
+                answers.push(pending.waiter, Err(wire::failure_of_proto(*failure)));
                 Ok(Heard::Awaited)
             }
             Some(reply_frame::Kind::Beat(beat)) => {
@@ -245,7 +218,11 @@ impl OutboundLink {
                 }
                 Ok(Heard::Awaited)
             }
-            Some(reply_frame::Kind::CreditBytes(_) | reply_frame::Kind::Picked(_)) => Ok(Heard::Awaited),
+            Some(reply_frame::Kind::CreditBytes(bytes)) => {
+                state.lanes.credit(call_id, bytes);
+                Ok(Heard::Awaited)
+            }
+            Some(reply_frame::Kind::Picked(_)) => Ok(Heard::Awaited),
             None => Err("a frame of no known kind"),
         }
     }
@@ -260,7 +237,7 @@ impl OutboundLink {
         let mut bytes = 0;
         while frames.len() < limits::PACKET_FRAMES && bytes < limits::PACKET_BYTES {
             let Some(next) = state.lanes.next() else { break };
-            frames.extend(call_frame_of(&mut state, next, &mut bytes));
+            frames.extend(state.frame_of(next, &mut bytes));
         }
         if !frames.is_empty() {
             return Poll::Ready(Some(LinkRequest { frames }));
@@ -272,78 +249,7 @@ impl OutboundLink {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
-    Awaited,
-    Late,
-}
-
-fn start_reply(state: &mut State, call_id: u64, mut reply: ForwardReply, answers: &mut Answers) -> Heard {
-    let whole = reply.payload_bytes <= reply.payload.len() as u64;
-    let payload = std::mem::take(&mut reply.payload);
-    if !whole {
-        let Some(pending) = state.pending.get_mut(call_id) else { return Heard::Late };
-        let assembly = Assembly::new(payload, reply.payload_bytes);
-        pending.partial = Some((reply, assembly));
-        return Heard::Awaited;
-    }
-    let Some(pending) = state.pending.remove(call_id) else { return Heard::Late };
-    answers.push(pending.waiter, Ok(wire::reply_of(reply, payload.into())));
-    Heard::Awaited
-}
-
-fn continue_reply(
-    state: &mut State,
-    call_id: u64,
-    chunk: LinkChunk,
-    answers: &mut Answers,
-) -> Result<Heard, &'static str> {
-    let Some(pending) = state.pending.get_mut(call_id) else { return Ok(Heard::Late) };
-    let Some((_, assembly)) = &mut pending.partial else { return Err("a chunk before its reply") };
-    match assembly.push(chunk.data, chunk.last) {
-        Assembled::Partly => Ok(Heard::Awaited),
-        Assembled::Mismatch => Err("a reply's chunks do not add up to its payload_bytes"),
-        Assembled::Whole => {
-            if let Some(pending) = state.pending.remove(call_id)
-                && let Some((head, assembly)) = pending.partial
-            {
-                answers.push(pending.waiter, Ok(wire::reply_of(head, assembly.into_payload())));
-            }
-            Ok(Heard::Awaited)
-        }
-    }
-}
-
-fn call_frame_of(
-    state: &mut State,
-    next: Next<CallFrame, Outgoing, u64>,
-    bytes: &mut usize,
-) -> Option<CallFrame> {
-    match next {
-        Next::Control(frame) => Some(frame),
-        Next::Chunk { key, data, last } => {
-            *bytes += data.len();
-            state.queued_bytes -= data.len() as u64;
-            Some(CallFrame { call_id: key, kind: Some(call_frame::Kind::Chunk(LinkChunk { data, last })) })
-        }
-        Next::Small(Outgoing { call_id, call, rest }) => {
-            let first = call.payload.len();
-            let Some(pending) = state.pending.get_mut(call_id) else {
-                state.queued_bytes -= first as u64 + rest.len();
-                return None;
-            };
-            pending.handed = true;
-            *bytes += first;
-            state.queued_bytes -= first as u64;
-            if !rest.is_empty() {
-                state.lanes.push_bulk(call_id, rest);
-            }
-            Some(CallFrame { call_id, kind: Some(call_frame::Kind::Call(*call)) })
-        }
-    }
-}
-
-fn wake(waker: Option<Waker>) {
+pub(super) fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
     }

@@ -2,11 +2,10 @@
 
 use rollcall_proto::peer::ForwardReply;
 use slab::Slab;
-use tokio::sync::oneshot;
 
 use super::hints::Sent;
 use crate::{
-    delivery::Answer,
+    delivery::{Answer, ReplyTo},
     outcome::{Failure, Outcome, Reason},
     payload::Assembly,
 };
@@ -15,13 +14,25 @@ use crate::{
 pub(crate) struct Pending {
     call_id: u64,
     /// Who waits.
-    pub(crate) waiter: oneshot::Sender<Answer>,
+    pub(crate) waiter: ReplyTo,
     /// Whether the transport has taken it: from then on only the holder can say that it was not executed.
     pub(crate) handed: bool,
     /// If the holder picks the device: where its word on the group's load goes.
     pub(crate) hint: Option<Sent>,
     /// Of an answer that comes in chunks.
-    pub(crate) partial: Option<(ForwardReply, Assembly)>,
+    pub(crate) partial: Option<Partial>,
+}
+
+/// An answer of which chunks are still to come.
+pub(crate) struct Partial {
+    /// All but the payload.
+    pub(crate) head: Box<ForwardReply>,
+    /// What has come of the payload.
+    pub(crate) assembly: Assembly,
+    /// Bytes that were missing when it began.
+    pub(crate) missing: u64,
+    /// Whether there is room for them.
+    pub(crate) has_room: bool,
 }
 
 /// The table of a link's calls. Ids are never used twice within four thousand million calls.
@@ -32,7 +43,7 @@ pub(crate) struct PendingCalls {
 }
 
 impl PendingCalls {
-    pub(crate) fn insert(&mut self, waiter: oneshot::Sender<Answer>, hint: Option<Sent>) -> u64 {
+    pub(crate) fn insert(&mut self, waiter: ReplyTo, hint: Option<Sent>) -> u64 {
         self.sequence = self.sequence.wrapping_add(1).max(1);
         let vacant = self.entries.vacant_entry();
         let call_id = u64::from(self.sequence) << 32 | vacant.key() as u64;
@@ -50,7 +61,7 @@ impl PendingCalls {
     }
 
     /// The link broke: every call with the failure that is honest for it.
-    pub(crate) fn break_all(&mut self) -> Vec<(oneshot::Sender<Answer>, Answer)> {
+    pub(crate) fn break_all(&mut self) -> Vec<(ReplyTo, Answer)> {
         self.entries
             .drain()
             .map(|pending| {
@@ -69,17 +80,17 @@ fn index(call_id: u64) -> usize {
 
 /// Answers to be handed out once a lock is released.
 #[derive(Default)]
-pub(crate) struct Answers(pub(crate) Vec<(oneshot::Sender<Answer>, Answer)>);
+pub(crate) struct Answers(pub(crate) Vec<(ReplyTo, Answer)>);
 
 impl Answers {
-    pub(crate) fn push(&mut self, waiter: oneshot::Sender<Answer>, answer: Answer) {
+    pub(crate) fn push(&mut self, waiter: ReplyTo, answer: Answer) {
         self.0.push((waiter, answer));
     }
 
     /// Hands them out.
     pub(crate) fn send(self) {
         for (waiter, answer) in self.0 {
-            drop(waiter.send(answer));
+            waiter.send(answer);
         }
     }
 }

@@ -127,7 +127,7 @@ async fn start_later<R: Registrar>(
 /// A call of a peer on its way to a device.
 struct Forward {
     call_id: u64,
-    call: rollcall_proto::peer::ForwardCall,
+    call: Box<rollcall_proto::peer::ForwardCall>,
     payload: Payload,
     /// If it is idempotent.
     name: Option<CallName>,
@@ -147,7 +147,7 @@ impl Forward {
             route_index: rollcall_registry::model::ids::LogIndex(arrived.call.route_index),
             name,
             deadline: tokio::time::Instant::now() + remaining,
-            call: *arrived.call,
+            call: arrived.call,
             payload: arrived.payload,
             load: None,
         })

@@ -55,7 +55,7 @@ pub(crate) fn reply_head(reply: &mut DeviceReply) -> peer::ForwardReply {
 }
 
 /// The reverse of [`reply_head`], with the payload that came with it or after it.
-pub(crate) fn reply_of(head: peer::ForwardReply, payload: Payload) -> DeviceReply {
+pub(crate) fn reply_of(head: Box<peer::ForwardReply>, payload: Payload) -> DeviceReply {
     DeviceReply {
         payload,
         content_type: head.content_type,

@@ -64,12 +64,16 @@ impl Connection {
         value
     }
 
-    /// A frame from the agent. Returns whether the conversation goes on.
-    pub(crate) fn receive(self: &Arc<Self>, request: AttachRequest) -> bool {
-        let welcome =
-            matches!(request.frame, Some(attach_request::Frame::Hello(_))).then(|| self.host.welcome());
+    /// Frames from the agent, in one step. Returns whether the conversation goes on.
+    pub(crate) fn receive(self: &Arc<Self>, requests: &mut Vec<AttachRequest>) -> bool {
+        let is_hello =
+            |request: &AttachRequest| matches!(request.frame, Some(attach_request::Frame::Hello(_)));
+        let mut welcome = requests.iter().any(is_hello).then(|| self.host.welcome());
         self.step(|state, now, after| {
-            state.receive(request, welcome, now, after);
+            for request in requests.drain(..) {
+                let welcome = if is_hello(&request) { welcome.take() } else { None };
+                state.receive(request, welcome, now, after);
+            }
             !state.is_ending()
         })
     }

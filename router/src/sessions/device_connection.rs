@@ -12,14 +12,14 @@ pub struct DeviceConnection {
 }
 
 impl DeviceConnection {
-    /// A frame came in. `Break`: read no more; write what [`super::outgoing::Outgoing`] still has, then drop both.
+    /// Frames came in, in this order; they are taken out. `Break`: read no more; write what [`super::outgoing::Outgoing`] still has, then drop both.
     ///
     /// Never waits for a handler, a commit or a peer.
     ///
     /// # Cancel safety
-    /// The frame is handled at the first poll or not at all.
-    pub async fn received(&mut self, frame: AttachRequest) -> ControlFlow<()> {
-        if self.connection.receive(frame) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    /// The frames are handled at the first poll or not at all.
+    pub async fn received(&mut self, frames: &mut Vec<AttachRequest>) -> ControlFlow<()> {
+        if self.connection.receive(frames) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     /// Resolves when the node has ended the conversation: read no more, as after `Break`.

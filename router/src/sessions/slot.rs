@@ -45,7 +45,7 @@ pub(crate) struct OpenSlot {
     /// Until when a retiring session may deliver results.
     pub(crate) retiring_until: Option<Instant>,
     pub(super) device: Device<ReplyTo, Box<Delivery>>,
-    results: HashMap<Tag, (device::Result, Assembly)>,
+    results: HashMap<Tag, (Box<device::Result>, Assembly)>,
 }
 
 impl OpenSlot {
@@ -106,7 +106,7 @@ impl OpenSlot {
                 if !delivery.payload.is_empty() {
                     outbox.push_bulk((self.live.slot, tag), delivery.payload);
                 }
-                Some(Frame::Call(device::Call {
+                Some(Frame::Call(Box::new(device::Call {
                     tag: tag.0,
                     token: delivery.token,
                     epoch: self.live.epoch.0,
@@ -119,13 +119,13 @@ impl OpenSlot {
                     metadata: delivery.metadata,
                     idempotent: delivery.idempotent,
                     group: delivery.group,
-                }))
+                })))
             }
         }
     }
 
     /// The device answered. Returns whether somebody waited for it.
-    pub(crate) fn result(&mut self, mut result: device::Result, inbox: Inbox<'_>) -> Heard {
+    pub(crate) fn result(&mut self, mut result: Box<device::Result>, inbox: Inbox<'_>) -> Heard {
         let tag = Tag(result.tag);
         if is_probe(tag) {
             let end = if result.error.is_some() { ProbeEnd::Failed } else { ProbeEnd::Alive };
@@ -172,12 +172,18 @@ impl OpenSlot {
         }
     }
 
-    fn answer(&mut self, tag: Tag, mut result: device::Result, inbox: Inbox<'_>) -> Heard {
+    fn answer(&mut self, tag: Tag, mut result: Box<device::Result>, inbox: Inbox<'_>) -> Heard {
         let payload = std::mem::take(&mut result.payload).into();
         self.answer_with(tag, result, payload, inbox)
     }
 
-    fn answer_with(&mut self, tag: Tag, result: device::Result, payload: Payload, inbox: Inbox<'_>) -> Heard {
+    fn answer_with(
+        &mut self,
+        tag: Tag,
+        result: Box<device::Result>,
+        payload: Payload,
+        inbox: Inbox<'_>,
+    ) -> Heard {
         if let Some(error) = result.error {
             let failure = Failure::new(Reason::DeviceError, Outcome::Executed, shortened(error.message));
             return self.finish(tag, inbox, |_| Err(failure));

@@ -63,13 +63,14 @@ impl OpenSlot {
 
     /// Without deadline: an answer that comes late says that the handlers are alive again.
     fn health_call(&self, number: u32) -> Frame {
-        Frame::Call(device::Call {
+        let call = device::Call {
             tag: u64::from(number) << 32 | PROBE_INDEX,
             epoch: self.live.epoch.0,
             action: HEALTH_ACTION.to_owned(),
             remaining: prost_types::Duration::try_from(limits::PROBE_PATIENCE).ok(),
             ..device::Call::default()
-        })
+        };
+        Frame::Call(call.into())
     }
 
     /// A health call ended.

@@ -73,7 +73,7 @@ impl Agent {
 
     /// Sends a frame.
     pub(crate) async fn say(&mut self, slot: u32, frame: Up) -> ControlFlow<()> {
-        self.connection.received(AttachRequest { slot, frame: Some(frame) }).await
+        self.connection.received(&mut vec![AttachRequest { slot, frame: Some(frame) }]).await
     }
 
     /// The next frame, or `None` at the end; Pings are answered meanwhile.
@@ -100,7 +100,7 @@ impl Agent {
     /// The next frame, which must be a call; its whole payload is in it.
     pub(crate) async fn next_call(&mut self) -> device::Call {
         let mut call = match self.next().await {
-            Down::Call(call) => call,
+            Down::Call(call) => *call,
             other => panic!("expected a call, got {other:?}"),
         };
         let mut payload = call.payload.to_vec();
@@ -131,7 +131,7 @@ impl Agent {
             payload: rest.split_to(rest.len().min(CHUNK)),
             ..Default::default()
         };
-        let _ = self.say(slot, Up::Result(result)).await;
+        let _ = self.say(slot, Up::Result(result.into())).await;
         while !rest.is_empty() {
             let data = rest.split_to(rest.len().min(CHUNK));
             let chunk = device::Chunk { tag: call.tag, data, last: rest.is_empty() };
@@ -147,7 +147,7 @@ impl Agent {
                 let (tag, part) = match frame.frame {
                     Some(Down::Call(mut call)) => {
                         let (tag, part) = (call.tag, std::mem::take(&mut call.payload));
-                        arriving.insert(tag, (call, Vec::new()));
+                        arriving.insert(tag, (*call, Vec::new()));
                         (tag, part)
                     }
                     Some(Down::Chunk(chunk)) => (chunk.tag, chunk.data),

@@ -103,7 +103,7 @@ async fn answer(
                     "fail" => result.error = Some(HandlerError { message: "it broke".into() }),
                     _ => continue,
                 }
-                reply(Up::Result(result))
+                reply(Up::Result(result.into()))
             }
             Some(Down::Cancel(cancel)) => {
                 cancels.send_modify(|count| *count += 1);

@@ -43,7 +43,7 @@ pub(crate) async fn rate(
     let done = Arc::new(AtomicU64::new(0));
     let mut running = JoinSet::new();
     for _ in 0..streams {
-        let stream = CallStream::open(url, request, expected).await?;
+        let stream = CallStream { calls: Calls::open(url, request).await?, expected };
         running.spawn(stream.run(in_flight / streams, done.clone()));
     }
     let measured = async {
@@ -61,46 +61,63 @@ pub(crate) async fn rate(
     }
 }
 
-struct CallStream {
-    calls: mpsc::UnboundedSender<InvokeStreamRequest>,
-    answers: Streaming<InvokeStreamResponse>,
+/// The same call again and again, on a stream of its own.
+pub(super) struct Calls {
+    requests: mpsc::UnboundedSender<InvokeStreamRequest>,
+    /// What comes back, in any order.
+    pub(super) answers: Streaming<InvokeStreamResponse>,
     request: InvokeRequest,
+}
+
+impl Calls {
+    /// Opens a stream, on a connection of its own.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub(super) async fn open(url: &str, request: &InvokeRequest) -> anyhow::Result<Self> {
+        let mut client =
+            InvokeServiceClient::new(connect(url).await?).max_decoding_message_size(limits::MESSAGE_BYTES);
+        let (requests, frames) = mpsc::unbounded_channel();
+        let answers = client.invoke_stream(UnboundedReceiverStream::new(frames)).await?.into_inner();
+        Ok(Self { requests, answers, request: request.clone() })
+    }
+
+    /// Makes a call.
+    ///
+    /// # Errors
+    /// The stream is over.
+    pub(super) fn send(&self, tag: u64) -> anyhow::Result<()> {
+        let call = InvokeStreamRequest { tag, kind: Some(Kind::Call(self.request.clone().into())) };
+        self.requests.send(call).context("the stream is over")
+    }
+}
+
+struct CallStream {
+    calls: Calls,
     expected: Expected,
 }
 
 impl CallStream {
-    async fn open(url: &str, request: &InvokeRequest, expected: Expected) -> anyhow::Result<Self> {
-        let mut client =
-            InvokeServiceClient::new(connect(url).await?).max_decoding_message_size(limits::MESSAGE_BYTES);
-        let (calls, frames) = mpsc::unbounded_channel();
-        let answers = client.invoke_stream(UnboundedReceiverStream::new(frames)).await?.into_inner();
-        Ok(Self { calls, answers, request: request.clone(), expected })
-    }
-
     /// A new call for each answer, until the task is dropped.
     async fn run(mut self, in_flight: usize, done: Arc<AtomicU64>) -> anyhow::Result<()> {
         for tag in 0..in_flight as u64 {
-            self.send(tag)?;
+            self.calls.send(tag)?;
         }
         let mut next = in_flight as u64;
-        while let Some(answer) = self.answers.message().await? {
+        while let Some(answer) = self.calls.answers.message().await? {
             self.check(answer)?;
             done.fetch_add(1, Relaxed);
-            self.send(next)?;
+            self.calls.send(next)?;
             next += 1;
         }
         Ok(())
     }
 
-    fn send(&self, tag: u64) -> anyhow::Result<()> {
-        let call = InvokeStreamRequest { tag, kind: Some(Kind::Call(self.request.clone())) };
-        self.calls.send(call).context("the stream is over")
-    }
-
     fn check(&self, answer: InvokeStreamResponse) -> anyhow::Result<()> {
         match (answer.result, self.expected) {
             (Some(Answer::Response(answer)), Expected::Answered) => {
-                ensure!(answer.payload.len() == self.request.payload.len(), "an answer of another length");
+                let expected = self.calls.request.payload.len();
+                ensure!(answer.payload.len() == expected, "an answer of another length");
             }
             (Some(Answer::Failure(failure)), Expected::NobodyThere) => {
                 ensure!(failure.reason() == Reason::NoDevice, "{failure:?}");
