@@ -18,6 +18,8 @@ pub struct Binaries {
     pub rollcall: PathBuf,
     /// The device agent.
     pub agent: PathBuf,
+    /// The commit that they were built from, with a `+` for changes that are not committed, and the profile.
+    pub origin: String,
 }
 
 /// Builds the programs with the profile of this test, unless that has been done, and prints what was built.
@@ -47,9 +49,9 @@ fn build() -> anyhow::Result<Binaries> {
     let built = Binaries {
         rollcall: executable(&messages, "rollcall")?,
         agent: executable(&messages, "rollcall-agent")?,
+        origin: format!("commit {} ({})", commit(root), place.profile),
     };
-    let line =
-        format!("testing {} of commit {} ({})\n", built.rollcall.display(), commit(root), place.profile);
+    let line = format!("testing {} of {}\n", built.rollcall.display(), built.origin);
     // Past libtest's capture: it belongs to the whole run, not to the test that happened to come first.
     let _ = std::io::stderr().write_all(line.as_bytes());
     Ok(built)

@@ -35,6 +35,50 @@ pub(crate) const MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) const DEVICES_PER_NODE: usize = 4;
 /// Calls that one device takes at once: all that are ever in flight, so that capacity is never the limit.
 pub(crate) const DEVICE_CAPACITY: u32 = 4_096;
+/// Calls in flight through one node at the same time.
+pub(crate) const IN_FLIGHT: usize = 100_000;
+/// Streams that carry them: one takes 10,000.
+pub(crate) const IN_FLIGHT_STREAMS: usize = 16;
+/// How long it may take until all of them are in flight.
+pub(crate) const IN_FLIGHT_PATIENCE: Duration = Duration::from_secs(15);
+/// How long each of them lasts: as the longest real calls.
+pub(crate) const CALL_LASTS: Duration = Duration::from_secs(20);
+/// Calls that a device takes at once that is to take very many: the most that a device may say.
+pub(crate) const WIDE_CAPACITY: u32 = 65_536;
+/// Device connections whose memory is looked at.
+pub(crate) const IDLE_CONNECTIONS: usize = 4_000;
+/// Connections of many devices each.
+pub(crate) const SHARED_CONNECTIONS: usize = 8;
+/// Connections that are made at the same time.
+pub(crate) const CONNECTING: usize = 64;
+/// Devices of a node that dies.
+pub(crate) const STORM_DEVICES: usize = 10_000;
+/// How many of them open at the same time before that.
+pub(crate) const STORM_OPENING: usize = 256;
+/// How long calls to other devices are looked at, before and from the moment at which the node dies: longer than its
+/// devices need to come back.
+pub(crate) const STORM_CALLS: Duration = Duration::from_secs(15);
+/// How long the ancestor's load runs before anything happens: longer than its longest calls.
+pub(crate) const HERMES_CALM: Duration = Duration::from_secs(30);
+/// How long an access point is dead.
+pub(crate) const HERMES_DEAD: Duration = Duration::from_secs(60);
+/// How long the load goes on after that.
+pub(crate) const HERMES_AFTER: Duration = Duration::from_secs(30);
+/// The ancestor's short calls a second.
+pub(crate) const SIGNATURE_RATE: f64 = 2_000.0;
+/// The ancestor's long calls a second.
+pub(crate) const BUSINESS_RATE: f64 = 250.0;
+/// Calls that a phone takes at once: all of its long ones, twice, and short ones beside.
+pub(crate) const PHONE_CAPACITY: u32 = 256;
+/// After which the next app of a site restarts: each of them about twice in three minutes.
+pub(crate) const APP_RESTART: Duration = Duration::from_secs(3);
+/// Workers of the dispatcher with a lock, as the ancestor had.
+pub(crate) const DISPATCHERS: usize = 20;
+/// Pauses before a lock that is held is tried again, of which the best is taken.
+pub(crate) const LOCK_RETRIES: [Duration; 3] =
+    [Duration::from_millis(1), Duration::from_millis(5), Duration::from_millis(20)];
+/// After which a lock is free again whose holder died.
+pub(crate) const LOCK_LEASE: Duration = Duration::from_secs(5);
 /// HTTP/2 windows of all clients: a large reply in one round trip.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// HTTP/2 windows of all clients' connections.

@@ -5,8 +5,8 @@ mod batcher;
 mod etcd;
 mod figures;
 pub(crate) mod node;
-mod peer_process;
-mod redis;
+pub(crate) mod peer_process;
+pub(crate) mod redis;
 mod subject;
 pub(crate) mod tables;
 

@@ -49,6 +49,11 @@ impl Redis {
         Ok(Self { port, _process: process, scratch })
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// So many connections, each with so many commands outstanding.
     ///
     /// # Errors

@@ -22,6 +22,11 @@ pub(crate) fn group(node: usize) -> String {
     format!("on-n{}", node + 1)
 }
 
+/// The group of the devices that take very many calls at once; another node than the entry holds them.
+pub(crate) const WIDE: &str = "wide";
+/// The action that lasts as long as the longest real calls.
+pub(crate) const WAIT: &str = "wait";
+
 /// Starts the devices of all nodes, and waits until they are attached.
 ///
 /// # Errors
@@ -46,6 +51,9 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
             devices.push(device(server, node, number, &large));
         }
     }
+    for (number, server) in options.servers.iter().skip(1).take(1).cycle().take(WIDE_DEVICES).enumerate() {
+        devices.push(wide(server, number));
+    }
     for device in &devices {
         device.attached().await?;
     }
@@ -68,3 +76,18 @@ fn device(server: &str, node: usize, number: usize, large: &Bytes) -> AgentHandl
         })
         .start()
 }
+
+fn wide(server: &str, number: usize) -> AgentHandle {
+    Agent::builder([server])
+        .device(format!("wide-{number}"))
+        .group(WIDE)
+        .capacity(limits::WIDE_CAPACITY)
+        .action(WAIT, |call: Call| async move {
+            tokio::time::sleep(limits::CALL_LASTS).await;
+            Ok::<_, HandlerError>(Reply::from(call.payload))
+        })
+        .start()
+}
+
+/// Together they take all calls that are ever in flight.
+const WIDE_DEVICES: usize = 2;

@@ -1,11 +1,24 @@
-//! `bench router`: calls through three nodes, beside a raw tonic echo on the same cores.
+//! `bench router`: calls through three nodes, beside a raw tonic echo, NATS and a Redis lock on the same cores.
 
+mod added;
+mod alone;
+mod beside;
+mod connects;
 pub(crate) mod devices;
 mod figures;
+pub(crate) mod idle;
+mod in_flight;
+mod large;
+pub(crate) mod memory;
+pub(crate) mod nats;
+mod rates;
 pub(crate) mod raw_echo;
+mod redis_lock;
 mod scene;
+mod stalled;
 mod stream;
-mod unary;
+mod streams;
+pub(crate) mod unary;
 
 use std::process::ExitCode;
 
@@ -43,15 +56,17 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         std::thread::available_parallelism()?,
         load_average()
     ));
-    let scene = Scene::start(&mut report).await?;
+    let origin = &rollcall_cluster_tests::binaries().await?.origin;
+    report.note(format!("{origin}, default features, all with the same allocator and threads"));
+    let scene = Scene::start(&mut report, &options.only).await?;
     for figure in figures::all() {
-        if figure.names.iter().any(|name| name.contains(&options.only)) {
-            for _ in 0..options.rounds {
+        if figure.names.iter().any(|name| scene.wants(name)) {
+            for _ in 0..if figure.once { 1 } else { options.rounds } {
                 (figure.measure)(&scene, &mut report).await?;
             }
         }
     }
     let code = report.finish(options.output);
-    scene.cluster.finish().await?;
+    scene.finish().await?;
     Ok(code)
 }

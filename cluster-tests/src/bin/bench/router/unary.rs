@@ -12,7 +12,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::raw_echo::LARGE;
+use super::{devices::WAIT, raw_echo::LARGE};
 use crate::{limits, load::Caller};
 
 /// What a call must come to.
@@ -51,6 +51,11 @@ pub(crate) fn echo(group: &str) -> InvokeRequest {
         payload: Bytes::from(vec![b'x'; limits::PAYLOAD_BYTES]),
         ..Default::default()
     }
+}
+
+/// A call that lasts as long as the longest real ones.
+pub(crate) fn wait(group: &str) -> InvokeRequest {
+    InvokeRequest { action: WAIT.to_owned(), ..echo(group) }
 }
 
 /// A call for a large reply.
