@@ -160,7 +160,11 @@ def main():
         for check in (distinct, restricted, fits):
             check(name, objects)
         valid(name, objects, custom)
-        report.demand("Rollcall" in notes, f"{name}: no notes")
+        upgraded, upgrade_notes = render(values, upgrade=True)
+        report.demand(upgraded == objects, f"{name}: an upgrade makes other objects")
+        by_hand = values.get("updateStrategy", "OnDelete") == "OnDelete"
+        told = "kubectl -n ns delete pod" in upgrade_notes
+        report.demand("Rollcall" in notes and told == by_hand, f"{name}: the notes do not say who restarts the pods")
         print(f"rendered {name}: {len(objects)} objects")
     names_are_short_enough()
     settings_are_the_nodes()
