@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-/// The most changes in one batch. Keeps an entry's apply below a few milliseconds.
-pub const BATCH_CHANGES: usize = 1_000;
-/// The most bytes of changes in one batch, encoded.
-pub const BATCH_BYTES: usize = 256 * 1024;
+/// The most changes in one batch. Keeps an entry's apply below a few milliseconds; an append, a flush and a round trip cost
+/// a good millisecond of all nodes' time, whatever the entry's length.
+pub const BATCH_CHANGES: usize = 2_000;
+/// The most bytes of changes in one batch, by [`crate::model::command::SessionChange::encoded_bytes`]: a few times what they
+/// take once packed.
+pub const BATCH_BYTES: usize = 448 * 1024;
 /// The batcher's finest sleep. It does not linger: with nothing in flight a change is proposed at once, and while a
 /// batch is in flight the next one gathers.
 pub const BATCH_TICK: Duration = Duration::from_millis(1);
@@ -22,10 +24,17 @@ pub const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
 /// Bits of an epoch that count positions in a batch.
 pub const EPOCH_POSITION_BITS: u32 = 12;
 /// Tables that the rows are spread over, each under its own lock: a write blocks the readers of one 256th for
-/// microseconds, and growing one table of a million rows' 256 takes a fraction of a millisecond.
+/// microseconds, and growing one table of a million rows' 256 takes about a millisecond.
 pub const ROW_SHARDS: usize = 256;
-/// Rows that are copied together when a snapshot still holds them and one of them changes: 8 KB, about a microsecond.
-pub const ROW_CHUNK: usize = 128;
+/// How often the members of a group are listed anew when rows have moved meanwhile, as when a table grows: then some may be
+/// missing in the list.
+pub const MEMBERS_TRIES: usize = 4;
+/// Rows that are copied together when a snapshot still holds them and one of them changes: about a microsecond. With its
+/// counts a chunk is 8 KiB, a size that allocators have; one row more, and jemalloc gives 10 KiB.
+pub const ROW_CHUNK: usize = 127;
+/// Cohorts (rows that are alike) that are kept after their last row left: a device that comes back finds its own again. A
+/// look-up by group passes over those of the group, a few nanoseconds each.
+pub const LINGERING_COHORTS: usize = 256;
 /// The largest record of a snapshot. A profile came through a batch of at most [`BATCH_BYTES`], a node remembers at
 /// most 4,096 refusals of some 20 bytes: larger ones are damage, and are not allocated for.
 pub const SNAPSHOT_RECORD_BYTES: usize = 1024 * 1024;
@@ -59,7 +68,7 @@ pub const LOG_APPENDS_IN_FLIGHT: usize = 2;
 
 /// Votes, truncations and purges waiting for the log's writer; a further one waits for room.
 pub const LOG_CONTROLS_QUEUED: usize = 64;
-/// The largest log entry. A batch of [`BATCH_BYTES`] fits four times; one entry always fits an append RPC.
+/// The largest log entry. A batch of [`BATCH_BYTES`] fits twice; one entry always fits an append RPC.
 pub const LOG_ENTRY_BYTES: usize = 1024 * 1024;
 /// Entry bytes gathered into one flush: bounds how long the first of them waits for the last.
 pub const LOG_FLUSH_BYTES: usize = 8 * 1024 * 1024;

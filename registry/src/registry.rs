@@ -236,7 +236,8 @@ impl Registry {
     /// Leaves: ends this node's incarnation, hands leadership over, stops Raft. Without a quorum it stops all the same.
     pub async fn shutdown(&self) {
         if let Some(seated) = self.inner.seated.get() {
-            self.leave(seated).await;
+            // Boxed: it holds a whole proposal.
+            Box::pin(self.leave(seated)).await;
         }
         self.inner.watching.abort();
         if let Err(error) = self.inner.log.close().await {

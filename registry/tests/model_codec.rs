@@ -10,7 +10,7 @@ use proptest::{
     prelude::*,
 };
 use prost::Message;
-use rollcall_proto::storage as proto;
+use rollcall_proto::storage::{self as proto, command::Kind};
 use rollcall_registry::{
     codec::{CodecError, command_from_proto, command_to_proto, profile_from_proto, profile_to_proto},
     limits::SNAPSHOT_RECORD_BYTES,
@@ -330,4 +330,38 @@ fn a_record_that_claims_too_many_bytes_is_not_allocated_for() {
     prost::encoding::encode_varint(SNAPSHOT_RECORD_BYTES as u64 + 1, &mut bytes);
     let refused = State::restore(&mut bytes.as_slice());
     assert!(matches!(refused, Err(RestoreError::TooLong { record: 0, .. })));
+}
+
+#[test]
+fn a_packed_batch_that_lacks_something_is_refused() {
+    let Command::Batch(mut batch) = lively().remove(2) else { panic!("no batch") };
+    let device = DeviceKey::new("", "a");
+    batch.changes.push(SessionChange { device: device.clone(), kind: ChangeKind::Close(Epoch(1)) });
+    batch.changes.push(SessionChange { device, kind: ChangeKind::Update(Epoch(1), Arc::default()) });
+    let written = command_to_proto(&Command::Batch(batch));
+    let Some(Kind::PackedBatch(whole)) = &written.kind else { panic!("not packed") };
+    let lacks: [fn(&mut proto::PackedBatch); 15] = [
+        |it| _ = it.names.pop(),
+        |it| _ = it.profiles.pop(),
+        |it| _ = it.namespaces.pop(),
+        |it| _ = it.device_ids.pop(),
+        |it| _ = it.device_id_bytes.pop(),
+        |it| _ = it.instances.pop(),
+        |it| _ = it.attach_numbers.pop(),
+        |it| _ = it.remote_addr_bytes.pop(),
+        |it| _ = it.only_if_epochs.pop(),
+        |it| _ = it.profile_positions.pop(),
+        |it| _ = it.epochs.pop(),
+        |it| it.kinds[0] = 0,
+        |it| it.kinds[0] = 77,
+        |it| _ = it.profiles[0].labels.pop(),
+        |it| it.profiles[0].groups[0] = u32::MAX,
+    ];
+    for (number, lack) in lacks.into_iter().enumerate() {
+        let mut batch = whole.clone();
+        lack(&mut batch);
+        let refused = command_from_proto(proto::Command { kind: Some(Kind::PackedBatch(batch)) });
+        assert!(refused.is_err(), "number {number}");
+    }
+    assert!(command_from_proto(written).is_ok());
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{ops::Range, path::Path};
 
 use futures::StreamExt;
 use openraft::{
@@ -31,7 +31,7 @@ fn log_id(index: u64) -> LogId {
 fn small(index: u64) -> Entry {
     let (node, incarnation, at) = (NodeId(2), Incarnation(index), UnixMillis(index));
     let down = NodeDown { node, incarnation, reason: NodeDownReason::LeaseLapsed, at, floor: None };
-    Entry { log_id: log_id(index), payload: EntryPayload::Normal(Arc::new(Command::NodeDown(down))) }
+    Entry { log_id: log_id(index), payload: EntryPayload::Normal(Command::NodeDown(down).into()) }
 }
 
 /// About 100 KB.

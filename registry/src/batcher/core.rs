@@ -47,13 +47,15 @@ pub struct Batcher {
     last_number: BatchNumber,
     /// The wall clock as it was last told; for the batches alone.
     at: UnixMillis,
-    queue: VecDeque<Waiting>,
+    queue: VecDeque<(SessionChange, Waiting)>,
     in_flight: Option<InFlight>,
+    /// No deadline of those who wait is earlier, so that thousands of them need not be looked at each time.
+    first_deadline: Option<Moment>,
 }
 
-#[derive(Debug)]
+/// Who waits for a change, and until when.
+#[derive(Debug, Clone, Copy)]
 struct Waiting {
-    change: SessionChange,
     ticket: Option<Ticket>,
     deadline: Moment,
 }
@@ -62,8 +64,18 @@ struct Waiting {
 struct InFlight {
     number: BatchNumber,
     command: Arc<Command>,
-    changes: Vec<Waiting>,
+    /// One for each change of the command's batch.
+    waiting: Vec<Waiting>,
     proposal: Proposal,
+}
+
+impl InFlight {
+    fn changes(&self) -> &[SessionChange] {
+        match &*self.command {
+            Command::Batch(batch) => &batch.changes,
+            _ => &[],
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -86,6 +98,7 @@ impl Batcher {
             at: UnixMillis(0),
             queue: VecDeque::new(),
             in_flight: None,
+            first_deadline: None,
         }
     }
 
@@ -96,12 +109,15 @@ impl Batcher {
 
     /// Changes that wait or are in flight.
     pub fn pending(&self) -> usize {
-        self.queue.len() + self.in_flight.as_ref().map_or(0, |batch| batch.changes.len())
+        self.queue.len() + self.in_flight.as_ref().map_or(0, |batch| batch.waiting.len())
     }
 
     /// Takes a change. Without a ticket nobody waits for it, and it has no deadline.
     pub fn submit(&mut self, change: SessionChange, ticket: Option<Ticket>, deadline: Moment) {
-        self.queue.push_back(Waiting { change, ticket, deadline });
+        if ticket.is_some() && self.first_deadline.is_none_or(|first| deadline < first) {
+            self.first_deadline = Some(deadline);
+        }
+        self.queue.push_back((change, Waiting { ticket, deadline }));
     }
 
     /// The node is registered as `incarnation`: batches count from 1 again.
@@ -119,8 +135,9 @@ impl Batcher {
     pub fn lapsed(&mut self, effects: &mut Vec<Effect>) {
         self.incarnation = None;
         self.fail_in_flight(effects);
-        let waiting = self.queue.drain(..).filter_map(|waiting| waiting.ticket);
+        let waiting = self.queue.drain(..).filter_map(|(_, waiting)| waiting.ticket);
         effects.extend(waiting.map(|ticket| fail(ticket, ChangeError::Lapsed)));
+        self.first_deadline = None;
     }
 
     /// A proposal has ended. `committed` is only a hint: the batch is complete when this node has applied it.
@@ -147,9 +164,18 @@ impl Batcher {
             return;
         };
         let mut refused = outcome.refused.iter().peekable();
-        for (position, waiting) in (0..).zip(batch.changes) {
+        effects.reserve(batch.waiting.len());
+        for (position, (change, waiting)) in (0..).zip(batch.changes().iter().zip(&batch.waiting)) {
             let rejection = refused.next_if(|(at, _)| *at == position).map(|(_, rejection)| *rejection);
-            self.complete(waiting, outcome.index, epoch_of(outcome.index, position), rejection, effects);
+            let epoch = match change.kind {
+                ChangeKind::Open(_) => epoch_of(outcome.index, position),
+                ChangeKind::Close(epoch) | ChangeKind::Update(epoch, _) => epoch,
+            };
+            let opened = Opened { epoch, index: outcome.index };
+            self.complete(change, waiting.ticket, opened, rejection, effects);
+        }
+        if self.queue.is_empty() {
+            self.first_deadline = None;
         }
     }
 
@@ -180,80 +206,77 @@ impl Batcher {
             Proposal::Running => None,
             Proposal::Committed { ask_again: at } | Proposal::Failed { propose_again: at } => Some(at),
         });
-        let expiry =
-            self.queue.iter().filter(|waiting| waiting.ticket.is_some()).map(|waiting| waiting.deadline);
-        let in_flight = self.in_flight.iter().flat_map(|batch| &batch.changes);
-        let abandoned = in_flight.filter(|waiting| waiting.ticket.is_some()).map(|waiting| waiting.deadline);
-        retry.into_iter().chain(expiry.min()).chain(abandoned.min()).min().map(|at| at.since(now))
+        retry.into_iter().chain(self.first_deadline).min().map(|at| at.since(now))
     }
 
     fn gather(&mut self, incarnation: Incarnation) -> InFlight {
-        let mut changes = Vec::new();
+        let (mut changes, mut waiting) = (Vec::new(), Vec::new());
         let mut bytes = 0;
-        while let Some(waiting) = self.queue.front() {
-            bytes += waiting.change.encoded_bytes();
+        while let Some((change, _)) = self.queue.front() {
+            bytes += change.encoded_bytes();
             if changes.len() == BATCH_CHANGES || (bytes > BATCH_BYTES && !changes.is_empty()) {
                 break;
             }
-            changes.extend(self.queue.pop_front());
+            let Some((change, waits)) = self.queue.pop_front() else { break };
+            changes.push(change);
+            waiting.push(waits);
         }
         let number = BatchNumber(self.last_number.0 + 1);
         self.last_number = number;
-        let command = Arc::new(Command::Batch(Batch {
-            node: self.node,
-            incarnation,
-            number,
-            changes: changes.iter().map(|waiting: &Waiting| waiting.change.clone()).collect(),
-            at: self.at,
-        }));
-        InFlight { number, command, changes, proposal: Proposal::Failed { propose_again: Moment::default() } }
+        let batch = Batch { node: self.node, incarnation, number, changes, at: self.at };
+        let command = Arc::new(Command::Batch(batch));
+        InFlight { number, command, waiting, proposal: Proposal::Failed { propose_again: Moment::default() } }
     }
 
     /// Tells those whose patience ended. The change itself stays: it may be committed already.
     fn expire(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        self.queue.retain(|waiting| match waiting.ticket {
+        if self.first_deadline.is_none_or(|first| now < first) {
+            return;
+        }
+        let mut first = None;
+        let mut stays = |waiting: &Waiting| match waiting.ticket {
             Some(ticket) if waiting.deadline <= now => {
                 effects.push(fail(ticket, ChangeError::NoLeader { retry_after: BATCH_RETRY_AFTER }));
                 false
             }
-            _ => true,
-        });
-        for waiting in self.in_flight.iter_mut().flat_map(|batch| &mut batch.changes) {
-            if let Some(ticket) = waiting.ticket.take_if(|_| waiting.deadline <= now) {
-                effects.push(fail(ticket, ChangeError::NoLeader { retry_after: BATCH_RETRY_AFTER }));
+            Some(_) => {
+                first = Some(first.map_or(waiting.deadline, |first| waiting.deadline.min(first)));
+                true
+            }
+            None => true,
+        };
+        self.queue.retain(|(_, waiting)| stays(waiting));
+        for waiting in self.in_flight.iter_mut().flat_map(|batch| &mut batch.waiting) {
+            if !stays(waiting) {
+                waiting.ticket = None;
             }
         }
+        self.first_deadline = first;
     }
 
     fn complete(
         &mut self,
-        waiting: Waiting,
-        index: LogIndex,
-        opened: Epoch,
+        change: &SessionChange,
+        ticket: Option<Ticket>,
+        done: Opened,
         rejection: Option<ChangeRejection>,
         effects: &mut Vec<Effect>,
     ) {
-        let epoch = match waiting.change.kind {
-            ChangeKind::Open(_) => opened,
-            ChangeKind::Close(epoch) | ChangeKind::Update(epoch, _) => epoch,
-        };
-        match (waiting.ticket, rejection) {
-            (Some(ticket), None) => {
-                effects.push(Effect::Complete(ticket, Completion::Done(Opened { epoch, index })));
-            }
+        match (ticket, rejection) {
+            (Some(ticket), None) => effects.push(Effect::Complete(ticket, Completion::Done(done))),
             (Some(ticket), Some(rejection)) => effects.push(fail(ticket, rejection.into())),
             // Nobody waits for this session any more: it must not stay.
-            (None, None) if matches!(waiting.change.kind, ChangeKind::Open(_)) => {
-                let close = SessionChange { device: waiting.change.device, kind: ChangeKind::Close(epoch) };
-                self.submit(close, None, Moment::default());
+            (None, None) if matches!(change.kind, ChangeKind::Open(_)) => {
+                let kind = ChangeKind::Close(done.epoch);
+                self.submit(SessionChange { device: change.device.clone(), kind }, None, Moment::default());
             }
             (None, _) => {}
         }
     }
 
     fn fail_in_flight(&mut self, effects: &mut Vec<Effect>) {
-        let changes = self.in_flight.take().map(|batch| batch.changes).unwrap_or_default();
-        let tickets = changes.into_iter().filter_map(|waiting| waiting.ticket);
+        let waiting = self.in_flight.take().map(|batch| batch.waiting).unwrap_or_default();
+        let tickets = waiting.into_iter().filter_map(|waiting| waiting.ticket);
         effects.extend(tickets.map(|ticket| fail(ticket, ChangeError::Lapsed)));
     }
 }

@@ -1,7 +1,5 @@
 //! The way into the batcher: cheap, cloneable.
 
-use std::time::Duration;
-
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -38,12 +36,11 @@ impl BatcherHandle {
             mpsc::error::TrySendError::Full(_) => ChangeError::QueueFull { retry_after: BATCH_RETRY_AFTER },
             mpsc::error::TrySendError::Closed(_) => ChangeError::Stopping,
         })?;
-        // The worker answers at the deadline; the longer wait here only guards against its death.
-        match tokio::time::timeout(CHANGE_PATIENCE + Duration::from_secs(1), answered).await {
-            Ok(Ok(Completion::Done(opened))) => Ok(opened),
-            Ok(Ok(Completion::Failed(error))) => Err(error),
-            Ok(Err(_)) => Err(ChangeError::Stopping),
-            Err(_) => Err(ChangeError::NoLeader { retry_after: BATCH_RETRY_AFTER }),
+        // The worker answers at the deadline. If it ends, so does everything that it has yet to answer.
+        match answered.await {
+            Ok(Completion::Done(opened)) => Ok(opened),
+            Ok(Completion::Failed(error)) => Err(error),
+            Err(_) => Err(ChangeError::Stopping),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Runs the batcher: one task that owns its state, its channels and the one proposal in flight.
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc};
 
+use hashbrown::HashMap;
 use tokio::{
     sync::{mpsc, oneshot},
     task::AbortHandle,

@@ -2,7 +2,7 @@
 
 use rollcall_proto::storage::{self as proto, command::Kind};
 
-use super::{CodecError, batch, node_commands as nodes, record_commands as records};
+use super::{CodecError, batch, node_commands as nodes, pack, record_commands as records, unpack};
 use crate::model::command::Command;
 
 /// A command as it is written to the log.
@@ -12,7 +12,7 @@ pub fn command_to_proto(command: &Command) -> proto::Command {
         Command::AdmitNode(admit) => Kind::AdmitNode(nodes::admit_node_to_proto(admit)),
         Command::NodeUp(up) => Kind::NodeUp(nodes::node_up_to_proto(up)),
         Command::NodeDown(down) => Kind::NodeDown(nodes::node_down_to_proto(down)),
-        Command::Batch(batch) => Kind::Batch(batch::batch_to_proto(batch)),
+        Command::Batch(batch) => Kind::PackedBatch(pack::packed_batch_to_proto(batch)),
         Command::RemoveNode(remove) => Kind::RemoveNode(nodes::remove_node_to_proto(remove)),
         Command::SetSuffrage(set) => Kind::SetSuffrage(nodes::set_suffrage_to_proto(set)),
         Command::PutDevice(put) => Kind::PutDevice(records::put_device_to_proto(put)),
@@ -35,6 +35,7 @@ pub fn command_from_proto(command: proto::Command) -> Result<Command, CodecError
         Kind::NodeUp(up) => Command::NodeUp(nodes::node_up_from_proto(up)?),
         Kind::NodeDown(down) => Command::NodeDown(nodes::node_down_from_proto(down)?),
         Kind::Batch(batch) => Command::Batch(batch::batch_from_proto(batch)?),
+        Kind::PackedBatch(batch) => Command::Batch(unpack::packed_batch_from_proto(&batch)?),
         Kind::RemoveNode(remove) => Command::RemoveNode(nodes::remove_node_from_proto(&remove)),
         Kind::SetSuffrage(set) => Command::SetSuffrage(nodes::set_suffrage_from_proto(set)?),
         Kind::PutDevice(put) => Command::PutDevice(records::put_device_from_proto(put)?),

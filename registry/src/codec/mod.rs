@@ -9,9 +9,11 @@ mod device_rows;
 mod error;
 mod fields;
 mod node_commands;
+mod pack;
 mod profile;
 mod record_commands;
 mod snapshot_rows;
+mod unpack;
 
 pub use command::{command_from_proto, command_to_proto};
 pub(crate) use device_rows::*;

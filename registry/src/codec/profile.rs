@@ -19,12 +19,7 @@ pub fn profile_to_proto(profile: &Profile) -> proto::DeviceProfile {
 pub fn profile_from_proto(profile: proto::DeviceProfile) -> Profile {
     let compact = |items: Vec<String>| items.into_iter().map(CompactString::from).collect::<Vec<_>>();
     let (groups, actions) = (compact(profile.groups), compact(profile.actions));
-    let labels = labels_from_proto(profile.labels);
-    let canonical = rises(&groups) && rises(&actions) && labels.is_sorted_by(|a, b| a.0 < b.0);
-    if canonical {
-        return Profile { groups, labels, actions, capacity: profile.capacity.max(1) };
-    }
-    Profile::new(groups, labels, actions, profile.capacity)
+    Profile::canonical(groups, labels_from_proto(profile.labels), actions, profile.capacity)
 }
 
 pub(super) fn labels_to_proto(labels: &[(CompactString, CompactString)]) -> Vec<proto::Label> {
@@ -36,8 +31,4 @@ pub(super) fn labels_to_proto(labels: &[(CompactString, CompactString)]) -> Vec<
 
 pub(super) fn labels_from_proto(labels: Vec<proto::Label>) -> Vec<(CompactString, CompactString)> {
     labels.into_iter().map(|label| (label.key.into(), label.value.into())).collect()
-}
-
-fn rises(items: &[CompactString]) -> bool {
-    items.is_sorted_by(|a, b| a < b)
 }

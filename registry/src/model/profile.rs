@@ -50,6 +50,20 @@ impl Profile {
         }
     }
 
+    /// The same of parts that most likely are in that form already.
+    pub(crate) fn canonical(
+        groups: Vec<CompactString>,
+        labels: Vec<(CompactString, CompactString)>,
+        actions: Vec<CompactString>,
+        capacity: u32,
+    ) -> Self {
+        let is_canonical = rises(&groups) && rises(&actions) && labels.is_sorted_by(|a, b| a.0 < b.0);
+        if !is_canonical {
+            return Self::new(groups, labels, actions, capacity);
+        }
+        Self { groups, labels, actions, capacity: capacity.max(1) }
+    }
+
     /// What is known of a device that has never attached: nothing.
     pub fn unsaid() -> Self {
         Self { capacity: 1, ..Self::default() }
@@ -80,4 +94,8 @@ impl Profile {
         let labels = self.labels.iter().map(|(key, value)| key.len() + value.len() + 6);
         8 + names.chain(labels).sum::<usize>()
     }
+}
+
+fn rises(names: &[CompactString]) -> bool {
+    names.is_sorted_by(|a, b| a < b)
 }

@@ -36,7 +36,7 @@ async fn found(consensus: &Consensus, folder: &Folder) {
     let Some(founding) = folder.founding() else {
         return;
     };
-    match consensus.write(Arc::new(Command::FoundCluster(founding.cluster))).await {
+    match consensus.write(Command::FoundCluster(founding.cluster)).await {
         Ok((index, response)) => tracing::info!(%index, %response, "the cluster is founded"),
         Err(error) => tracing::debug!(%error, "the cluster is not founded yet"),
     }

@@ -12,6 +12,7 @@ use openraft::{
 
 use super::{
     identity::Seat,
+    logged_command::LoggedCommand,
     network::NetworkFactory,
     state_machine::StateMachine,
     type_config::{Member, TypeConfig},
@@ -139,11 +140,14 @@ impl Consensus {
     ///
     /// A leader takes nothing until its first quorum ack, nor after a quorum was silent for a while: it refuses before
     /// anything is written, and is asked again, for at most an election time-out.
-    pub(crate) async fn write(&self, command: Arc<Command>) -> Result<(LogIndex, Response), LeaderError> {
-        let command = self.with_floor(command);
+    pub(crate) async fn write(
+        &self,
+        command: impl Into<LoggedCommand>,
+    ) -> Result<(LogIndex, Response), LeaderError> {
+        let command = self.with_floor(command.into());
         let patience = tokio::time::Instant::now() + RAFT_ELECTION_MAX;
         loop {
-            let error = match self.raft.client_write(Arc::clone(&command)).await {
+            let error = match self.raft.client_write(command.clone()).await {
                 Ok(written) => return Ok((LogIndex(written.log_id.index), written.data)),
                 Err(error) => error,
             };
@@ -155,11 +159,11 @@ impl Consensus {
     }
 
     /// Notes, with the end of a node's life, what its disk must hold: only the leader knows.
-    fn with_floor(&self, command: Arc<Command>) -> Arc<Command> {
-        match &*command {
+    fn with_floor(&self, command: LoggedCommand) -> LoggedCommand {
+        match command.command() {
             Command::NodeDown(down) if down.floor.is_none() => {
                 let down = NodeDown { floor: self.floor_of(down.node), ..down.clone() };
-                Arc::new(Command::NodeDown(down))
+                Command::NodeDown(down).into()
             }
             _ => command,
         }

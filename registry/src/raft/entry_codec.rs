@@ -1,16 +1,17 @@
 //! Raft's own records as `rollcall.storage.v1` has them: log ids, votes, memberships and entries. Commands are converted
 //! in [`crate::codec`].
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use openraft::{EntryPayload, vote::leader_id_adv::LeaderId};
 use prost::Message;
 use rollcall_proto::storage as proto;
 use thiserror::Error;
 
-use super::type_config::{Entry, LogId, Member, Membership, Vote};
-use crate::codec::{CodecError, command_from_proto, command_to_proto};
+use super::{
+    logged_command::LoggedCommand,
+    type_config::{Entry, LogId, Member, Membership, Vote},
+};
+use crate::codec::CodecError;
 
 /// A record that cannot be read.
 #[derive(Debug, Error)]
@@ -21,6 +22,9 @@ pub enum EntryCodecError {
     /// A field without which it has no meaning is absent.
     #[error("a Raft record has no {0}")]
     Missing(&'static str),
+    /// It says two things.
+    #[error("an entry is both a command and a membership")]
+    TwoPayloads,
     /// A membership names a voter that is no member.
     #[error("a membership is contradictory: {0}")]
     Membership(String),
@@ -35,45 +39,40 @@ impl From<EntryCodecError> for std::io::Error {
     }
 }
 
-/// The stored form of an entry, as it lies in the log and goes to peers.
-pub fn encode_entry(entry: &Entry) -> Bytes {
-    entry_to_proto(entry).encode_to_vec().into()
+/// `rollcall.storage.v1.Entry`, field for field, with the command left as the bytes that it is.
+#[derive(Clone, PartialEq, Message)]
+struct WrittenEntry {
+    #[prost(message, optional, tag = "1")]
+    log_id: Option<proto::LogId>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    command: Option<Bytes>,
+    #[prost(message, optional, tag = "3")]
+    membership: Option<proto::Membership>,
 }
 
-/// The reverse of [`encode_entry`].
+/// The stored form of an entry, as it lies in the log and goes to peers.
+pub fn encode_entry(entry: &Entry) -> Bytes {
+    let (command, membership) = match &entry.payload {
+        EntryPayload::Blank => (None, None),
+        EntryPayload::Normal(command) => (Some(command.bytes().clone()), None),
+        EntryPayload::Membership(membership) => (None, Some(membership_to_proto(membership))),
+    };
+    let log_id = Some(log_id_to_proto(&entry.log_id));
+    WrittenEntry { log_id, command, membership }.encode_to_vec().into()
+}
+
+/// The reverse of [`encode_entry`]. The entry keeps these bytes.
 ///
 /// # Errors
 /// If the bytes are not an entry that this version knows.
-pub fn decode_entry(bytes: &[u8]) -> Result<Entry, EntryCodecError> {
-    entry_from_proto(proto::Entry::decode(bytes)?)
-}
-
-/// The stored form of an entry.
-pub fn entry_to_proto(entry: &Entry) -> proto::Entry {
-    let payload = match &entry.payload {
-        EntryPayload::Blank => None,
-        EntryPayload::Normal(command) => Some(proto::entry::Payload::Command(command_to_proto(command))),
-        EntryPayload::Membership(membership) => {
-            Some(proto::entry::Payload::Membership(membership_to_proto(membership)))
-        }
-    };
-    proto::Entry { log_id: Some(log_id_to_proto(&entry.log_id)), payload }
-}
-
-/// The entry of a stored form.
-///
-/// # Errors
-/// If it has no log id, or a command or membership that this version cannot read.
-pub fn entry_from_proto(entry: proto::Entry) -> Result<Entry, EntryCodecError> {
+pub fn decode_entry(bytes: Bytes) -> Result<Entry, EntryCodecError> {
+    let entry = WrittenEntry::decode(bytes)?;
     let log_id = log_id_from_proto(entry.log_id.ok_or(EntryCodecError::Missing("log id"))?);
-    let payload = match entry.payload {
-        None => EntryPayload::Blank,
-        Some(proto::entry::Payload::Command(command)) => {
-            EntryPayload::Normal(Arc::new(command_from_proto(command)?))
-        }
-        Some(proto::entry::Payload::Membership(membership)) => {
-            EntryPayload::Membership(membership_from_proto(membership)?)
-        }
+    let payload = match (entry.command, entry.membership) {
+        (None, None) => EntryPayload::Blank,
+        (Some(command), None) => EntryPayload::Normal(LoggedCommand::read(command)?),
+        (None, Some(membership)) => EntryPayload::Membership(membership_from_proto(membership)?),
+        (Some(_), Some(_)) => return Err(EntryCodecError::TwoPayloads),
     };
     Ok(Entry { log_id, payload })
 }
@@ -153,12 +152,14 @@ mod tests {
         let down = NodeDown { node, incarnation, reason: NodeDownReason::Stopped, at, floor: None };
         let payloads = [
             EntryPayload::Blank,
-            EntryPayload::Normal(Arc::new(Command::NodeDown(down))),
+            EntryPayload::Normal(Command::NodeDown(down).into()),
             EntryPayload::Membership(joint()),
         ];
         for payload in payloads {
             let entry: Entry = RaftEntry { log_id: log_id(), payload };
-            assert_eq!(decode_entry(&encode_entry(&entry)).unwrap(), entry);
+            let bytes = encode_entry(&entry);
+            assert!(proto::Entry::decode(bytes.clone()).is_ok());
+            assert_eq!(decode_entry(bytes).unwrap(), entry);
         }
     }
 
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn an_entry_without_a_place_is_refused() {
-        assert!(matches!(decode_entry(&[]), Err(EntryCodecError::Missing("log id"))));
+        assert!(matches!(decode_entry(Bytes::new()), Err(EntryCodecError::Missing("log id"))));
     }
 
     #[test]

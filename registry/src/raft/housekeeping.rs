@@ -1,8 +1,6 @@
 //! The leader's housekeeping: removes records that nobody uses any more, and sweeps rows of lives that are over, in small
 //! entries. What goes is decided by apply; this only names candidates.
 
-use std::sync::Arc;
-
 use super::consensus::{Consensus, LeaderError};
 use crate::{
     clock::{Moment, unix_now},
@@ -57,10 +55,10 @@ async fn clear(
 ) -> Result<(), LeaderError> {
     for devices in found.expired.chunks(CHORE_ROWS) {
         let expired = RemoveExpired { cutoff, at, devices: devices.to_vec() };
-        consensus.write(Arc::new(Command::RemoveExpired(expired))).await?;
+        consensus.write(Command::RemoveExpired(expired)).await?;
     }
     for rows in found.void.chunks(CHORE_ROWS) {
-        consensus.write(Arc::new(Command::Sweep(Sweep { rows: rows.to_vec() }))).await?;
+        consensus.write(Command::Sweep(Sweep { rows: rows.to_vec() })).await?;
     }
     Ok(())
 }

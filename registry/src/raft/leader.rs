@@ -12,12 +12,12 @@ use super::{
     channels::{Channels, Purpose},
     consensus::{Consensus, LeaderError},
     expulsion::Expulsion,
+    logged_command::LoggedCommand,
     membership_wire,
     operator::{Operator, OperatorError},
     record_refusal,
 };
 use crate::{
-    codec,
     leases::{keeper::KeeperHandle, table::Beat},
     limits::{BATCH_RETRY, LEADER_TIMEOUT, LEASE_BEAT, MEMBERSHIP_TIMEOUT, PEER_MESSAGE_BYTES},
     membership::change::{MembershipChange, MembershipChanged, MembershipError},
@@ -62,9 +62,10 @@ impl Leader {
     /// Commits a command. Commands are made to be repeated, so an unknown outcome is simply tried again by the caller.
     pub(crate) async fn propose(&self, command: &Arc<Command>) -> Result<Proposed, LeaderError> {
         let proposal = async {
+            let command = LoggedCommand::new(Arc::clone(command));
             match self.here()? {
                 Ok(()) => {
-                    let (index, response) = self.consensus.write(Arc::clone(command)).await?;
+                    let (index, response) = self.consensus.write(command).await?;
                     Ok(match response {
                         Response::Rejected(CommandRejection::Record(rejection)) => {
                             Proposed::RecordRejected(rejection)
@@ -73,7 +74,7 @@ impl Leader {
                         _ => Proposed::Committed(index),
                     })
                 }
-                Err(leader) => self.at(leader, self.propose_at(leader, command)).await,
+                Err(leader) => self.at(leader, self.propose_at(leader, &command)).await,
             }
         };
         in_time(LEADER_TIMEOUT, proposal).await
@@ -93,13 +94,14 @@ impl Leader {
     /// whom they name. For a node that comes back under another address, which the leader cannot reach.
     pub(crate) async fn propose_anywhere(&self, command: &Arc<Command>) -> Result<Proposed, LeaderError> {
         let mut outcome = self.propose(command).await;
+        let command = LoggedCommand::new(Arc::clone(command));
         let me = self.consensus.seat().node;
         for node in self.routes.nodes().iter().filter(|node| node.id != me) {
             let mut at = Some(node.id);
             while let (Err(LeaderError::NotLeader(_) | LeaderError::Unknown(_)), Some(asked)) =
                 (&outcome, at.take())
             {
-                outcome = in_time(LEADER_TIMEOUT, self.propose_at(asked, command)).await;
+                outcome = in_time(LEADER_TIMEOUT, self.propose_at(asked, &command)).await;
                 at = match &outcome {
                     Err(LeaderError::NotLeader(other)) => {
                         other.filter(|other| *other != asked && *other != me)
@@ -194,8 +196,8 @@ impl Leader {
         Ok(if leader == self.consensus.seat().node { Ok(()) } else { Err(leader) })
     }
 
-    async fn propose_at(&self, leader: NodeId, command: &Command) -> Result<Proposed, LeaderError> {
-        let request = peer::ProposeRequest { command: Some(codec::command_to_proto(command)) };
+    async fn propose_at(&self, leader: NodeId, command: &LoggedCommand) -> Result<Proposed, LeaderError> {
+        let request = peer::ProposeRequest { command: None, encoded: command.bytes().clone() };
         let response = self
             .client(leader)?
             .propose(self.request(leader, request))

@@ -49,7 +49,7 @@ impl<B: LogBackend> RaftLog<B> {
             return Ok(entries);
         }
         let stored = self.backend.read(start..end, limits::LOG_READ_BYTES).await?;
-        stored.iter().map(|entry| Ok(decode_entry(&entry.bytes)?)).collect()
+        stored.into_iter().map(|entry| Ok(decode_entry(entry.bytes)?)).collect()
     }
 
     /// All entries of the range that there are, read bit by bit.

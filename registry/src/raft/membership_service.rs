@@ -1,7 +1,5 @@
 //! The server's side of finding each other: describe, consent, join, and what nodes ask of the leader.
 
-use std::sync::Arc;
-
 use rollcall_proto::peer::{
     self, beat_response, join_response, membership_service_server::MembershipService, propose_response,
     read_index_response,
@@ -9,8 +7,8 @@ use rollcall_proto::peer::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    comparison, consensus::LeaderError, door::Door, leader::Leader, membership_wire, operator::OperatorError,
-    record_refusal, type_config::Member,
+    comparison, consensus::LeaderError, door::Door, leader::Leader, logged_command::LoggedCommand,
+    membership_wire, operator::OperatorError, record_refusal, type_config::Member,
 };
 use crate::{
     codec,
@@ -105,11 +103,13 @@ impl MembershipService for MembershipServer {
         request: Request<peer::ProposeRequest>,
     ) -> Result<Response<peer::ProposeResponse>, Status> {
         let (leader, _) = self.admit(&request)?;
-        let command = request.into_inner().command;
-        let command = command.ok_or_else(|| Status::invalid_argument("the command is missing"))?;
-        let command = codec::command_from_proto(command);
+        let request = request.into_inner();
+        let command = match request.command {
+            Some(command) => codec::command_from_proto(command).map(LoggedCommand::from).map_err(Into::into),
+            None => LoggedCommand::read(request.encoded),
+        };
         let command = command.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let result = match leader.consensus.write(Arc::new(command)).await {
+        let result = match leader.consensus.write(command).await {
             Ok((_, Applied::Rejected(CommandRejection::Record(rejection)))) => {
                 propose_response::Result::RecordRefused(record_refusal::to_proto(rejection))
             }
@@ -181,7 +181,7 @@ async fn admit_newcomer(leader: &Leader, admit: AdmitNode) -> Result<join_respon
     }
     let consensus = &leader.consensus;
     let member = Member { name: admit.name.to_string(), peer_addr: admit.addresses.peer.clone() };
-    let (_, response) = consensus.write(Arc::new(Command::AdmitNode(admit))).await?;
+    let (_, response) = consensus.write(Command::AdmitNode(admit)).await?;
     Ok(match response {
         Applied::Admitted(node) => {
             consensus.add_learner(node, member).await?;

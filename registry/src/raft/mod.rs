@@ -13,6 +13,7 @@ mod identity;
 mod joining;
 pub(crate) mod leader;
 pub mod log_storage;
+pub mod logged_command;
 mod members;
 mod membership_service;
 mod membership_wire;

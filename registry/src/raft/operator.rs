@@ -129,9 +129,7 @@ impl Operator {
         let begun = |node: &&Arc<NodeView>| node.incarnation.0 != 0 && !members.contains(&node.id.0);
         for node in self.routes.nodes().iter().filter(begun) {
             tracing::warn!(node = %node.id, name = %node.name, "finishing a removal that was begun");
-            self.consensus
-                .write(Arc::new(Command::RemoveNode(RemoveNode { node: node.id, at: unix_now() })))
-                .await?;
+            self.consensus.write(Command::RemoveNode(RemoveNode { node: node.id, at: unix_now() })).await?;
         }
         Ok(())
     }
@@ -148,7 +146,7 @@ impl Operator {
                 .await?;
         }
         let command = Command::RemoveNode(RemoveNode { node: node.id, at: unix_now() });
-        let (index, _) = self.consensus.write(Arc::new(command)).await?;
+        let (index, _) = self.consensus.write(command).await?;
         tracing::info!(node = %node.id, name = %node.name, "removed from the cluster");
         Ok(changed(node.id, index, view))
     }
@@ -235,7 +233,7 @@ impl Operator {
             return Ok(self.routes.applied_index());
         }
         let command = Command::SetSuffrage(SetSuffrage { node: node.id, suffrage });
-        Ok(self.consensus.write(Arc::new(command)).await?.0)
+        Ok(self.consensus.write(command).await?.0)
     }
 
     fn named(&self, name: &str) -> Result<Arc<NodeView>, MembershipError> {

@@ -187,7 +187,7 @@ fn keeper(consensus: &Consensus, routes: &Routes) -> (KeeperHandle, AbortHandle)
             let reason = NodeDownReason::LeaseLapsed;
             let down = NodeDown { node, incarnation, reason, at: unix_now(), floor: None };
             Box::pin(async move {
-                if let Err(error) = consensus.write(Arc::new(Command::NodeDown(down))).await {
+                if let Err(error) = consensus.write(Command::NodeDown(down)).await {
                     tracing::debug!(%error, %node, "a lapse was not committed yet");
                 }
             })

@@ -55,7 +55,7 @@ impl StateMachine {
         self.applied = Some(log_id);
         match payload {
             EntryPayload::Normal(command) => {
-                let applied = self.state.apply(index, &command);
+                let applied = self.state.apply(index, command.command());
                 self.observers.applied(index, &applied.events);
                 applied.response
             }

@@ -1,8 +1,9 @@
 //! The types that openraft is instantiated with.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use crate::model::{command::Command, response::Response};
+use super::logged_command::LoggedCommand;
+use crate::model::response::Response;
 
 /// A member, as the Raft configuration names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,9 +22,9 @@ impl fmt::Display for Member {
 
 openraft::declare_raft_types!(
     /// openraft's types for Rollcall. Commands are shared, because an entry is read by apply and by every replication
-    /// stream.
+    /// stream; they carry their bytes, because every log and every follower gets the same.
     pub TypeConfig:
-        D = Arc<Command>,
+        D = LoggedCommand,
         R = Response,
         NodeId = u64,
         Node = Member,

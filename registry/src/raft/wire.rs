@@ -64,7 +64,7 @@ pub(super) fn append_request_from_proto(
         vote: vote_from_proto(request.vote)?,
         prev_log_id: request.prev_log_id.map(log_id_from_proto),
         leader_commit: request.leader_commit.map(log_id_from_proto),
-        entries: request.entries.iter().map(|entry| decode_entry(entry)).collect::<Result<_, _>>()?,
+        entries: request.entries.into_iter().map(decode_entry).collect::<Result<_, _>>()?,
     })
 }
 
