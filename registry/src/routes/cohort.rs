@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use compact_str::CompactString;
@@ -32,6 +32,8 @@ pub(crate) struct Cohort {
     /// The life that holds the sessions. `None`: they are closed.
     pub(crate) holder: Option<Arc<Life>>,
     count: AtomicU32,
+    /// Whether it is among those that wait to be forgotten. The writer's alone.
+    lingers: AtomicBool,
     members: RwLock<HashSet<RowNumber>>,
 }
 
@@ -45,7 +47,8 @@ impl Cohort {
     ) -> Self {
         let members = RwLock::new(HashSet::new());
         let enabled = assigned.as_ref().is_none_or(|assigned| assigned.enabled);
-        Self { id, namespace, own, profile, assigned, enabled, holder, count: AtomicU32::new(0), members }
+        let (count, lingers) = (AtomicU32::new(0), AtomicBool::new(false));
+        Self { id, namespace, own, profile, assigned, enabled, holder, count, lingers, members }
     }
 
     /// The life that holds the sessions, if it is up.
@@ -63,20 +66,32 @@ impl Cohort {
         self.members.read().iter().copied().collect()
     }
 
-    /// Adds a row; says whether it is the first.
+    /// Adds a row; says whether it is the first of a new cohort, or of one that was forgotten.
     pub(super) fn enter(&self, row: RowNumber) -> bool {
         self.members.write().insert(row);
         if let Some(holder) = &self.holder {
             holder.gain();
         }
-        self.count.fetch_add(1, Ordering::Relaxed) == 0
+        self.count.fetch_add(1, Ordering::Relaxed) == 0 && !self.lingers.load(Ordering::Relaxed)
     }
 
-    /// A row has moved within its shard.
-    pub(super) fn moved(&self, from: RowNumber, to: RowNumber) {
+    /// Whether it did not linger already.
+    pub(super) fn begin_to_linger(&self) -> bool {
+        !self.lingers.swap(true, Ordering::Relaxed)
+    }
+
+    /// It is in use again, or forgotten.
+    pub(super) fn end_lingering(&self) {
+        self.lingers.store(false, Ordering::Relaxed);
+    }
+
+    /// Some of its rows have moved within their shard. All are renamed at once: who lists them misses none.
+    pub(super) fn moved(&self, moves: &[(RowNumber, RowNumber)]) {
         let mut members = self.members.write();
-        members.remove(&from);
-        members.insert(to);
+        for (from, _) in moves {
+            members.remove(from);
+        }
+        members.extend(moves.iter().map(|(_, to)| *to));
     }
 
     /// Removes a row; says whether it was the last.

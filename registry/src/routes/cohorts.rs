@@ -1,28 +1,45 @@
-//! The writer's register of cohorts and profiles: finds the one that a row belongs to, and forgets unused ones.
+//! The writer's register of cohorts and profiles: finds the one that a row belongs to, and forgets those
+//! that stay unused.
 
-use std::{hash::BuildHasher, sync::Arc};
+use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
 
 use compact_str::CompactString;
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 
 use super::{cohort::Cohort, life::Life};
-use crate::model::{
-    ids::{Incarnation, NodeId},
-    profile::Profile,
-    record::Assigned,
+use crate::{
+    limits::LINGERING_COHORTS,
+    model::{
+        ids::{Incarnation, NodeId},
+        profile::Profile,
+        record::Assigned,
+    },
 };
 
-/// All cohorts that have rows, and the profiles they share.
+/// All cohorts that have rows, a few that had some a moment ago, and the profiles they share.
 #[derive(Debug, Default)]
 pub(super) struct Cohorts {
     table: HashTable<Arc<Cohort>>,
-    /// Each profile once, with how often cohorts use it.
-    profiles: HashMap<Arc<Profile>, u32>,
+    /// Each profile once.
+    profiles: HashSet<Arc<Profile>>,
+    /// How often cohorts use a profile, by where it lies: while it is in here it lies nowhere else, and to find it takes
+    /// no look at its names.
+    users: HashMap<usize, u32>,
+    /// Cohorts that lost their last row. Sessions that close are opened again, and a cohort is dear to make.
+    lingering: VecDeque<Arc<Cohort>>,
     hasher: DefaultHashBuilder,
     next_id: u64,
 }
 
 impl Cohorts {
+    /// The profile that cohorts share if there is one that equals this; else this one.
+    pub(super) fn shared(&self, profile: &Arc<Profile>) -> Arc<Profile> {
+        if self.users.contains_key(&place(profile)) {
+            return Arc::clone(profile);
+        }
+        Arc::clone(self.profiles.get(profile).unwrap_or(profile))
+    }
+
     /// The cohort of these; made if there is none.
     pub(super) fn find_or_make(
         &mut self,
@@ -31,19 +48,19 @@ impl Cohorts {
         assigned: Option<&Arc<Assigned>>,
         holder: Option<&Arc<Life>>,
     ) -> Arc<Cohort> {
-        let life = life_key(holder);
-        let hash = hash(&self.hasher, namespace, own, assigned, life);
+        let (own, life) = (self.shared(own), life_key(holder));
+        let hash = hash(&self.hasher, namespace, &own, assigned, life);
         let is_it = |cohort: &Arc<Cohort>| {
-            life_key(cohort.holder.as_ref()) == life
+            Arc::ptr_eq(&cohort.own, &own)
+                && life_key(cohort.holder.as_ref()) == life
                 && cohort.namespace == *namespace
                 && cohort.assigned.as_ref() == assigned
-                && (Arc::ptr_eq(&cohort.own, own) || cohort.own == *own)
         };
         if let Some(found) = self.table.find(hash, is_it) {
             return Arc::clone(found);
         }
-        let own = self.share(own);
-        let profile = self.share(&assigned.map_or_else(|| Arc::clone(&own), |assigned| assigned.over(&own)));
+        let profile = assigned.map_or_else(|| Arc::clone(&own), |assigned| assigned.over(&own));
+        let (own, profile) = (self.share(&own), self.share(&profile));
         self.next_id += 1;
         let (id, namespace) = (self.next_id, namespace.clone());
         let cohort = Cohort::new(id, namespace, (own, profile), assigned.cloned(), holder.cloned());
@@ -53,16 +70,34 @@ impl Cohorts {
         cohort
     }
 
+    /// A cohort has lost its last row. Returns one that has been without rows for long, and is forgotten.
+    pub(super) fn emptied(&mut self, cohort: &Arc<Cohort>) -> Option<Arc<Cohort>> {
+        if cohort.begin_to_linger() {
+            self.lingering.push_back(Arc::clone(cohort));
+        }
+        if self.lingering.len() <= LINGERING_COHORTS {
+            return None;
+        }
+        let oldest = self.lingering.pop_front()?;
+        oldest.end_lingering();
+        if oldest.count() > 0 {
+            return None;
+        }
+        self.forget(&oldest);
+        Some(oldest)
+    }
+
     /// Forgets a cohort that has no rows left, and its profile with its last cohort.
-    pub(super) fn forget(&mut self, cohort: &Cohort) {
+    fn forget(&mut self, cohort: &Cohort) {
         let hash = hash_of(&self.hasher, cohort);
         if let Ok(entry) = self.table.find_entry(hash, |probe| probe.id == cohort.id) {
             entry.remove();
         }
         for profile in [&cohort.own, &cohort.profile] {
-            if let Some(users) = self.profiles.get_mut(profile) {
+            if let Some(users) = self.users.get_mut(&place(profile)) {
                 *users -= 1;
                 if *users == 0 {
+                    self.users.remove(&place(profile));
                     self.profiles.remove(profile);
                 }
             }
@@ -74,6 +109,7 @@ impl Cohorts {
         }
         if is_sparse(self.profiles.len(), self.profiles.capacity()) {
             self.profiles.shrink_to(self.profiles.len() * 2);
+            self.users.shrink_to(self.profiles.len() * 2);
         }
     }
 
@@ -82,17 +118,25 @@ impl Cohorts {
         self.table.iter()
     }
 
-    /// How many profiles are in use.
+    /// How many profiles are kept.
     pub(super) fn profiles(&self) -> usize {
         self.profiles.len()
     }
 
     fn share(&mut self, profile: &Arc<Profile>) -> Arc<Profile> {
-        let users = self.profiles.entry(Arc::clone(profile));
-        let shared = Arc::clone(users.key());
-        *users.or_insert(0) += 1;
+        let shared = self.shared(profile);
+        let users = self.users.entry(place(&shared)).or_insert(0);
+        *users += 1;
+        if *users == 1 {
+            self.profiles.insert(Arc::clone(&shared));
+        }
         shared
     }
+}
+
+/// Where a profile lies in memory. Nothing that is replicated, and no order, depends on it.
+fn place(profile: &Arc<Profile>) -> usize {
+    Arc::as_ptr(profile).addr()
 }
 
 fn is_sparse(used: usize, capacity: usize) -> bool {
@@ -114,9 +158,9 @@ fn hash_of(hasher: &DefaultHashBuilder, cohort: &Cohort) -> u64 {
 fn hash(
     hasher: &DefaultHashBuilder,
     namespace: &str,
-    profile: &Profile,
+    profile: &Arc<Profile>,
     assigned: Option<&Arc<Assigned>>,
     life: LifeKey,
 ) -> u64 {
-    hasher.hash_one((namespace, profile, assigned, life))
+    hasher.hash_one((namespace, place(profile), assigned, life))
 }

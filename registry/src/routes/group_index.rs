@@ -7,20 +7,25 @@ use indexmap::IndexMap;
 
 use super::cohort::Cohort;
 
-/// The cohorts of a group, by their id; closed and disabled ones too.
+/// The cohorts of a group, by their id; closed and disabled ones too, and some that have no rows any more.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     cohorts: IndexMap<u64, Arc<Cohort>>,
 }
 
 impl Group {
+    /// Whether any device belongs to it, connected or not.
+    pub(super) fn has_devices(&self) -> bool {
+        self.cohorts.values().any(|cohort| cohort.count() > 0)
+    }
+
     /// Its cohorts, in no order.
     pub(super) fn cohorts(&self) -> impl Iterator<Item = &Arc<Cohort>> {
         self.cohorts.values()
     }
 }
 
-/// All groups, by namespace and name. A group is there as long as a device belongs to it.
+/// All groups, by namespace and name. A group may outlive its devices for a while, as its cohorts may.
 #[derive(Debug, Default)]
 pub(super) struct GroupIndex {
     namespaces: BTreeMap<CompactString, BTreeMap<CompactString, Group>>,
@@ -37,9 +42,10 @@ impl GroupIndex {
         self.namespaces.get(namespace)
     }
 
-    /// All namespaces, in order.
+    /// All namespaces with devices in groups, in order.
     pub(super) fn namespaces(&self) -> impl Iterator<Item = &CompactString> {
-        self.namespaces.keys()
+        let populated = |groups: &BTreeMap<_, Group>| groups.values().any(Group::has_devices);
+        self.namespaces.iter().filter(move |(_, groups)| populated(groups)).map(|(name, _)| name)
     }
 
     /// Adds a cohort to the groups of its profile.

@@ -6,9 +6,10 @@ use super::{
     Routes,
     cohort::Cohort,
     group_index::Group,
+    tables::Tables,
     view::{Candidate, GroupMatch, GroupView, Member},
 };
-use crate::model::ids::namespace_or_default;
+use crate::{limits::MEMBERS_TRIES, model::ids::namespace_or_default};
 
 impl Routes {
     /// The nodes that hold matching devices of a group, by node id; `out` is cleared first.
@@ -52,23 +53,12 @@ impl Routes {
         labels: &[(&str, &str)],
         out: &mut Vec<Member>,
     ) {
-        out.clear();
         let tables = self.tables.load();
-        let cohorts: Vec<Arc<Cohort>> = {
-            let groups = tables.groups.read();
-            let Some(group) = groups.group(namespace_or_default(namespace), group) else { return };
-            let offer = |cohort: &&Arc<Cohort>| can_take(cohort, labels) && cohort.profile.offers(action);
-            group.cohorts().filter(offer).cloned().collect()
-        };
-        for cohort in &cohorts {
-            for number in cohort.members() {
-                let member = tables.read_number(number, |row| {
-                    // It may have moved on since the members were copied.
-                    let session = row.valid_session().filter(|_| Arc::ptr_eq(&row.cohort, cohort))?;
-                    let capacity = cohort.profile.capacity;
-                    Some(Member { device: row.device.clone(), session, capacity })
-                });
-                out.extend(member.flatten());
+        for _ in 0..MEMBERS_TRIES {
+            let moves = tables.moves();
+            list_members(&tables, namespace_or_default(namespace), group, action, labels, out);
+            if tables.moves() == moves {
+                return;
             }
         }
     }
@@ -80,13 +70,43 @@ impl Routes {
         let index = tables.groups.read();
         let Some(groups) = index.groups(namespace_or_default(namespace)) else { return Vec::new() };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let page = groups.range::<str, _>((from, Bound::Unbounded)).take(limit);
-        page.map(|(name, group)| view_of(name, group)).collect()
+        let page = groups.range::<str, _>((from, Bound::Unbounded)).filter(|(_, group)| group.has_devices());
+        page.take(limit).map(|(name, group)| view_of(name, group)).collect()
     }
 
     /// All namespaces that have groups, in order.
     pub fn namespaces(&self) -> Vec<compact_str::CompactString> {
-        self.tables.load().groups.read().namespaces().cloned().collect()
+        let tables = self.tables.load();
+        let groups = tables.groups.read();
+        groups.namespaces().cloned().collect()
+    }
+}
+
+fn list_members(
+    tables: &Tables,
+    namespace: &str,
+    group: &str,
+    action: &str,
+    labels: &[(&str, &str)],
+    out: &mut Vec<Member>,
+) {
+    out.clear();
+    let cohorts: Vec<Arc<Cohort>> = {
+        let groups = tables.groups.read();
+        let Some(group) = groups.group(namespace, group) else { return };
+        let offer = |cohort: &&Arc<Cohort>| can_take(cohort, labels) && cohort.profile.offers(action);
+        group.cohorts().filter(offer).cloned().collect()
+    };
+    for cohort in &cohorts {
+        for number in cohort.members() {
+            let member = tables.read_number(number, |row| {
+                // It may have moved on since the members were copied.
+                let session = row.valid_session().filter(|_| Arc::ptr_eq(&row.cohort, cohort))?;
+                let capacity = cohort.profile.capacity;
+                Some(Member { device: row.device.clone(), session, capacity })
+            });
+            out.extend(member.flatten());
+        }
     }
 }
 

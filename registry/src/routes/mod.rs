@@ -12,8 +12,8 @@ pub(crate) mod life;
 pub(crate) mod roster;
 pub(crate) mod row;
 pub(crate) mod shard;
-mod slot_index;
 pub(crate) mod tables;
+mod tags;
 pub mod view;
 pub(crate) mod writer;
 

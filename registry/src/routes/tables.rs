@@ -35,6 +35,7 @@ pub(crate) struct Tables {
     pub(super) roster: ArcSwap<Roster>,
     pub(super) devices: AtomicU64,
     applied: AtomicU64,
+    moves: AtomicU64,
 }
 
 impl Tables {
@@ -46,6 +47,7 @@ impl Tables {
             roster: ArcSwap::default(),
             devices: AtomicU64::new(0),
             applied: AtomicU64::new(0),
+            moves: AtomicU64::new(0),
         }
     }
 
@@ -57,6 +59,16 @@ impl Tables {
     /// Publishes that all rows of the entries up to this one are in place.
     pub(crate) fn publish_applied(&self, index: LogIndex) {
         self.applied.store(index.0, Ordering::Release);
+    }
+
+    /// Rises when rows have got other numbers: those that were read before may name other rows now.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Acquire)
+    }
+
+    /// Rows have got other numbers. Called under their shard's lock.
+    pub(super) fn note_moves(&self) {
+        self.moves.fetch_add(1, Ordering::Release);
     }
 
     /// Publishes the cluster and its nodes.
@@ -75,7 +87,7 @@ impl Tables {
         self.hash_of(&row.cohort.namespace, &row.device)
     }
 
-    /// The shard of a hash. Its index takes the lowest 32 bits and the highest ten, so these come from between.
+    /// The shard of a hash. Its table takes the lowest 32 bits and the highest eight, so these come from between.
     pub(super) fn shard_of(hash: u64) -> usize {
         (hash >> 32) as usize % ROW_SHARDS
     }
@@ -92,7 +104,7 @@ impl Tables {
         self.shards[number.shard()].0.read().row(number.slot()).map(read)
     }
 
-    /// Whether each shard has no gaps, finds its rows, and takes no more room than they need. Reads every row.
+    /// Whether each shard finds its rows, and takes no more room than they need. Reads every row.
     pub(crate) fn are_dense(&self) -> bool {
         self.shards.iter().all(|shard| shard.0.read().is_dense(|row| self.hash_of_row(row)))
     }

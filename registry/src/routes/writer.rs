@@ -2,7 +2,14 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{cohort::Cohort, cohorts::Cohorts, life::Life, row::Row, shard::RowNumber, tables::Tables};
+use super::{
+    cohort::Cohort,
+    cohorts::Cohorts,
+    life::Life,
+    row::Row,
+    shard::{Move, RowNumber},
+    tables::Tables,
+};
 use crate::model::{
     ids::{AttachNumber, DeviceKey, Epoch, InstanceId, UnixMillis},
     profile::Profile,
@@ -70,7 +77,7 @@ impl Writer {
         &self.tables
     }
 
-    /// How many profiles are in use.
+    /// How many profiles are kept.
     pub(crate) fn profiles(&self) -> usize {
         self.cohorts.profiles()
     }
@@ -78,6 +85,11 @@ impl Writer {
     /// All cohorts, in no order.
     pub(crate) fn cohorts(&self) -> impl Iterator<Item = &Arc<Cohort>> {
         self.cohorts.iter()
+    }
+
+    /// The profile that rows share if there is one that equals this; else this one.
+    pub(crate) fn shared(&self, profile: &Arc<Profile>) -> Arc<Profile> {
+        self.cohorts.shared(profile)
     }
 
     /// Looks a device up, to change it.
@@ -118,26 +130,42 @@ impl Writer {
         Arc::clone(&cohort.profile)
     }
 
-    /// Removes a device's row, if [`Self::find`] just found it there. The shard's last row takes its slot.
+    /// Removes a device's row, if [`Self::find`] just found it there.
     pub(crate) fn remove(&mut self, place: Place) {
         let Some((number, old)) = place.found else { return };
         let shard = number.shard();
-        let moved = {
-            let mut rows = self.tables.shards[shard].0.write();
-            rows.remove(place.hash, number.slot(), |row| self.tables.hash_of_row(row))
-        };
-        self.tables.devices.fetch_sub(1, Ordering::Relaxed);
+        // Before others take its number.
         self.leave(&old.cohort, number);
-        if let Some((slot, cohort)) = moved {
-            cohort.moved(RowNumber::new(shard, slot), number);
+        let mut rows = self.tables.shards[shard].0.write();
+        for moved in rows.remove(number.slot(), |row| self.tables.hash_of_row(row)) {
+            self.renumber(shard, vec![moved]);
         }
+        drop(rows);
+        self.tables.devices.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn insert(&self, hash: u64, row: Row) -> RowNumber {
         let shard = Tables::shard_of(hash);
-        let slot = self.tables.shards[shard].0.write().insert(hash, row, |row| self.tables.hash_of_row(row));
+        let mut rows = self.tables.shards[shard].0.write();
+        let (slot, moves) = rows.insert(hash, row, |row| self.tables.hash_of_row(row));
+        self.renumber(shard, moves);
+        drop(rows);
         self.tables.devices.fetch_add(1, Ordering::Relaxed);
         RowNumber::new(shard, slot)
+    }
+
+    /// Tells the cohorts of rows that moved. Called under the shard's lock, so that nobody finds another row there.
+    fn renumber(&self, shard: usize, mut moves: Vec<Move>) {
+        if moves.is_empty() {
+            return;
+        }
+        moves.sort_unstable_by_key(|moved| moved.cohort.id);
+        for moves in moves.chunk_by(|one, other| one.cohort.id == other.cohort.id) {
+            let number = |slot| RowNumber::new(shard, slot);
+            let renamed: Vec<_> = moves.iter().map(|one| (number(one.from), number(one.to))).collect();
+            moves.iter().take(1).for_each(|one| one.cohort.moved(&renamed));
+        }
+        self.tables.note_moves();
     }
 
     fn enter(&self, cohort: &Arc<Cohort>, number: RowNumber) {
@@ -147,9 +175,10 @@ impl Writer {
     }
 
     fn leave(&mut self, cohort: &Arc<Cohort>, number: RowNumber) {
-        if cohort.leave(number) {
-            self.tables.groups.write().remove(cohort);
-            self.cohorts.forget(cohort);
+        if cohort.leave(number)
+            && let Some(forgotten) = self.cohorts.emptied(cohort)
+        {
+            self.tables.groups.write().remove(&forgotten);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 use super::{close::close, open::open, update::update};
 use crate::{
     limits::EPOCH_POSITION_BITS,
@@ -10,6 +12,7 @@ use crate::{
         event::{BatchOutcome, Event},
         ids::{BatchNumber, Epoch, LogIndex, UnixMillis},
         policy::RegistrationMode,
+        profile::Profile,
         rejection::{ChangeRejection, CommandRejection},
         response::Response,
         state::{Applied, Node, State},
@@ -24,11 +27,19 @@ struct Context {
     at: UnixMillis,
     registration: RegistrationMode,
     life: Arc<Life>,
+    /// For the batch's profiles, by where they lie, those that rows share: each is looked for once.
+    profiles: HashMap<*const Profile, Arc<Profile>>,
+}
+
+impl Context {
+    fn shared(&mut self, writer: &Writer, profile: &Arc<Profile>) -> Arc<Profile> {
+        Arc::clone(self.profiles.entry(Arc::as_ptr(profile)).or_insert_with(|| writer.shared(profile)))
+    }
 }
 
 /// Applies the changes in order if the batch is its node's next one; answers a repeat of the last one as before.
 pub(in crate::model) fn batch(state: &mut State, index: LogIndex, batch: &Batch) -> Applied {
-    let context = match admit(state, index, batch) {
+    let mut context = match admit(state, index, batch) {
         Ok(Admission::Next(context)) => context,
         Ok(Admission::Repeat(outcome)) => return Applied::answer(Response::Batch(outcome)),
         Err(rejection) => return rejection.into(),
@@ -36,7 +47,7 @@ pub(in crate::model) fn batch(state: &mut State, index: LogIndex, batch: &Batch)
     let mut events = Vec::with_capacity(batch.changes.len() + 1);
     let mut refused = Vec::new();
     for (position, change) in (0..).zip(&batch.changes) {
-        match apply_change(&mut state.writer, &context, position, change) {
+        match apply_change(&mut state.writer, &mut context, position, change) {
             Ok(event) => events.push(event),
             Err(rejection) => refused.push((position, rejection)),
         }
@@ -77,7 +88,14 @@ fn admit(state: &mut State, index: LogIndex, batch: &Batch) -> Result<Admission,
     if batch.changes.len() > 1 << EPOCH_POSITION_BITS {
         return Err(CommandRejection::BatchTooLarge { changes: batch.changes.len() as u64 });
     }
-    Ok(Admission::Next(Context { epoch_base, index, at: batch.at, registration, life }))
+    Ok(Admission::Next(Context {
+        epoch_base,
+        index,
+        at: batch.at,
+        registration,
+        life,
+        profiles: HashMap::new(),
+    }))
 }
 
 /// The node's life, if it is the one that gathered the batch.
@@ -87,16 +105,20 @@ fn living(node: &Node, batch: &Batch) -> Option<Arc<Life>> {
 
 fn apply_change(
     writer: &mut Writer,
-    context: &Context,
+    context: &mut Context,
     position: u32,
     change: &SessionChange,
 ) -> Result<Event, ChangeRejection> {
     match &change.kind {
         ChangeKind::Open(wanted) => {
             let epoch = Epoch::new(context.epoch_base, context.index, position);
-            open(writer, context.registration, &context.life, epoch, &change.device, wanted)
+            let profile = context.shared(writer, &wanted.profile);
+            open(writer, context.registration, &context.life, epoch, &change.device, wanted, profile)
         }
         ChangeKind::Close(epoch) => close(writer, &change.device, *epoch, context.at),
-        ChangeKind::Update(epoch, profile) => update(writer, &change.device, *epoch, profile),
+        ChangeKind::Update(epoch, profile) => {
+            let profile = context.shared(writer, profile);
+            update(writer, &change.device, *epoch, &profile)
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
         event::{Event, SessionRef},
         ids::{DeviceKey, Epoch, UnixMillis},
         policy::RegistrationMode,
+        profile::Profile,
         record::Standing,
         rejection::ChangeRejection,
     },
@@ -18,7 +19,8 @@ use crate::{
     },
 };
 
-/// Opens a session at `epoch`, held by `life`; the device's first one makes its record.
+/// Opens a session at `epoch`, held by `life`; the device's first one makes its record. `profile` is the one that is wanted,
+/// or one that equals it.
 pub(super) fn open(
     writer: &mut Writer,
     registration: RegistrationMode,
@@ -26,6 +28,7 @@ pub(super) fn open(
     epoch: Epoch,
     device: &DeviceKey,
     wanted: &OpenSession,
+    profile: Arc<Profile>,
 ) -> Result<Event, ChangeRejection> {
     let place = writer.find(device);
     match (place.row(), registration) {
@@ -39,7 +42,7 @@ pub(super) fn open(
         epoch,
         instance: wanted.instance,
         attach_number: wanted.attach_number,
-        profile: Arc::clone(&wanted.profile),
+        profile,
         standing: standing.away_since(UnixMillis(0)),
         holder: Some(Arc::clone(life)),
     };
