@@ -31,6 +31,15 @@ pub async fn binaries() -> anyhow::Result<&'static Binaries> {
     BUILT.get_or_try_init(|| async { tokio::task::spawn_blocking(build).await? }).await
 }
 
+/// What is measured by a program that holds what it measures: commit, profile and features.
+///
+/// # Errors
+/// It was not built by cargo.
+pub fn build_under_test() -> anyhow::Result<String> {
+    let (profile, commit) = (Place::of_this_test()?.profile, commit(workspace_root()?));
+    Ok(format!("built from commit {commit}, profile {profile}, default features"))
+}
+
 fn build() -> anyhow::Result<Binaries> {
     let place = Place::of_this_test()?;
     let root = workspace_root()?;

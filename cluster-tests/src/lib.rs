@@ -26,7 +26,7 @@ mod warden;
 
 pub use agents::{AgentProcess, Lab, LabDevice};
 pub use api::{Api, call};
-pub use binaries::{Binaries, binaries};
+pub use binaries::{Binaries, binaries, build_under_test};
 pub use cli::{Cli, Ran};
 pub use cluster::Cluster;
 pub use disk::SmallDisk;

@@ -88,6 +88,12 @@ pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 pub(crate) const OUTSTANDING: usize = 3_072;
 /// As many as three nodes' queues hold comfortably.
 pub(crate) const OUTSTANDING_DEEP: usize = 24_000;
+/// Nodes of the cluster that is measured.
+pub(crate) const FOUNDERS: usize = 3;
+/// Sessions that are being opened at once on a node to fill the cluster: half of what its queue holds.
+pub(crate) const FILL_OUTSTANDING: usize = 10_000;
+/// The number of the first device that fills a node: beyond those that open and close.
+pub(crate) const FILL_FIRST: u64 = 1 << 24;
 /// Keys in one of etcd's transactions, its own limit.
 pub(crate) const TXN_KEYS: usize = 128;
 /// Session changes a second, open loop.
@@ -98,5 +104,8 @@ pub(crate) const CHANGE_WINDOW: Duration = Duration::from_secs(3);
 pub(crate) const SLOTS: u32 = 1_024;
 /// Sessions in the tables that are looked at.
 pub(crate) const SESSIONS: u64 = 1_000_000;
+/// How much more the last third of a long run may take than the third before and still be flat: the disk's size goes up
+/// and down with each snapshot.
+pub(crate) const CHURN_GROWTH_PERCENT: f64 = 10.0;
 /// How often a long run writes a line of progress.
 pub(crate) const CHURN_LINE: Duration = Duration::from_secs(10);

@@ -1,17 +1,18 @@
 //! Session changes through the batcher: three registries in processes of their own, driven from inside.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use futures::future::try_join_all;
 use rollcall_cluster_tests::Scratch;
 use serde_json::Value;
 
-use crate::children::Helper;
+use crate::{children::Helper, limits::FOUNDERS};
 
 /// Three registries.
 pub(crate) struct Registries {
     nodes: Vec<Helper>,
+    peers: Vec<String>,
     scratch: Scratch,
 }
 
@@ -22,25 +23,68 @@ impl Registries {
     /// They are not.
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let scratch = Scratch::new("bench-registry")?;
+        // One more, for a newcomer.
         let reserved: Vec<TcpListener> =
-            (0..3).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+            (0..=FOUNDERS).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
         let peers: Vec<String> = reserved
             .iter()
             .map(|listener| listener.local_addr().map(|addr| addr.to_string()))
             .collect::<Result<_, _>>()?;
         drop(reserved);
-        let mut nodes = Vec::new();
-        for number in 0..peers.len() {
-            let folder = scratch.path().join(format!("n{}", number + 1));
-            let mut arguments = vec!["registry-node".to_owned(), number.to_string()];
-            arguments.push(folder.display().to_string());
-            arguments.extend(peers.iter().cloned());
-            nodes.push(Helper::start(&arguments)?);
+        let mut registries = Self { nodes: Vec::new(), peers, scratch };
+        for _ in 0..FOUNDERS {
+            registries.add()?;
         }
-        for node in &mut nodes {
+        for node in &mut registries.nodes {
             node.expect("joined").await?;
         }
-        Ok(Self { nodes, scratch })
+        Ok(registries)
+    }
+
+    /// Starts the next node.
+    fn add(&mut self) -> anyhow::Result<&mut Helper> {
+        let number = self.nodes.len();
+        let folder = self.scratch.path().join(format!("n{}", number + 1));
+        let mut arguments = vec!["registry-node".to_owned(), number.to_string()];
+        arguments.push(folder.display().to_string());
+        arguments.extend(self.peers.iter().cloned());
+        self.nodes.push(Helper::start(&arguments)?);
+        self.nodes.last_mut().context("no node")
+    }
+
+    /// Opens so many sessions, spread over all nodes; how many a second.
+    ///
+    /// # Errors
+    /// A session could not be opened.
+    pub(crate) async fn fill(&mut self, sessions: u64) -> anyhow::Result<f64> {
+        let (each, begun) = (sessions / self.nodes.len() as u64, Instant::now());
+        self.tell_all(&format!("fill {each}")).await?;
+        Ok(sessions as f64 / begun.elapsed().as_secs_f64())
+    }
+
+    /// Has every node make a snapshot; how many seconds that takes, all at the same time.
+    ///
+    /// # Errors
+    /// A node cannot.
+    pub(crate) async fn snapshot(&mut self) -> anyhow::Result<f64> {
+        let begun = Instant::now();
+        self.tell_all("snapshot").await?;
+        Ok(begun.elapsed().as_secs_f64())
+    }
+
+    /// How many seconds after its start a node with an empty folder is registered and has at least so many sessions.
+    ///
+    /// # Errors
+    /// It does not join.
+    pub(crate) async fn newcomer(&mut self, sessions: u64) -> anyhow::Result<f64> {
+        let begun = Instant::now();
+        let node = self.add()?;
+        node.expect("joined").await?;
+        node.say("sessions").await?;
+        let said: Value = serde_json::from_str(&node.hear().await?)?;
+        let has = said["sessions"].as_u64().context("no sessions")?;
+        ensure!(has >= sessions, "a node that has joined has {has} of {sessions} sessions");
+        Ok(begun.elapsed().as_secs_f64())
     }
 
     /// Changes per second of the whole cluster with so many outstanding altogether.

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     children::Helper,
-    limits::{CHANGE_RATE, CHANGE_WINDOW, OUTSTANDING, OUTSTANDING_DEEP, SAMPLE, SESSIONS, SLOTS, TXN_KEYS},
+    limits::{
+        CHANGE_RATE, CHANGE_WINDOW, FOUNDERS, OUTSTANDING, OUTSTANDING_DEEP, SAMPLE, SESSIONS, SLOTS,
+        TXN_KEYS,
+    },
     load,
     report::{Bound, Figure, Report},
 };
@@ -31,11 +34,14 @@ const LOOK_UPS_BESIDE: &str = "route look-ups while batches are applied";
 const OPENS: &str = "opens applied to the tables";
 const ROW: &str = "memory per session row, with its indexes";
 const PAUSE: &str = "snapshot of 1,000,000 sessions: apply pause";
-const SLOWEST: &str = "slowest batch of 1,000 while it is written";
-const SLOWEST_BEFORE: &str = "slowest batch of 1,000 without one";
+const SLOWEST: &str = "slowest full batch while it is written";
+const SLOWEST_BEFORE: &str = "slowest full batch without one";
 const WRITE: &str = "snapshot written in";
 const BYTES: &str = "snapshot size";
 const RESTORE: &str = "snapshot restored in";
+const FILL: &str = "1,000,000 sessions opened, 30,000 outstanding";
+const LIVE_SNAPSHOT: &str = "snapshot of them by three nodes at once";
+const NEWCOMER: &str = "newcomer caught up with them";
 
 /// All figures, with what they are held against.
 pub(crate) fn declared() -> Vec<Figure> {
@@ -64,6 +70,9 @@ pub(crate) fn declared() -> Vec<Figure> {
         Figure::new(WRITE, "s"),
         Figure::new(BYTES, "bytes"),
         Figure::new(RESTORE, "s"),
+        Figure::new(FILL, "sessions/s"),
+        Figure::new(LIVE_SNAPSHOT, "s"),
+        Figure::new(NEWCOMER, "s"),
     ]
 }
 
@@ -132,8 +141,12 @@ pub(crate) async fn changes(report: &mut Report, rounds: usize) -> anyhow::Resul
         report.add(P99, p99);
         peers.measure(report).await?;
     }
-    registries.finish().await?;
-    peers.finish()
+    peers.finish()?;
+    report.add(FILL, registries.fill(SESSIONS).await?);
+    report.add(LIVE_SNAPSHOT, registries.snapshot().await?);
+    // The log's beginning is purged by now: it gets a snapshot.
+    report.add(NEWCOMER, registries.newcomer(SESSIONS - SESSIONS % FOUNDERS as u64).await?);
+    registries.finish().await
 }
 
 /// Attaches as devices make them, on real nodes.

@@ -46,6 +46,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         std::thread::available_parallelism()?,
         load_average()
     ));
+    report.note(rollcall_cluster_tests::build_under_test()?);
     let wanted = |part: &str| part.contains(&options.only);
     if wanted("changes") {
         figures::changes(&mut report, options.rounds).await?;

@@ -4,8 +4,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use futures::{StreamExt, TryStreamExt};
 use rollcall_registry::{
     ChangeError, Registrar, Registry, RegistryConfig,
+    backup::Freshness,
     model::{
         command::Addresses,
         ids::{DeviceKey, Epoch},
@@ -19,6 +21,7 @@ use tonic::transport::server::TcpIncoming;
 use super::subject;
 use crate::{
     children::{commands, say},
+    limits::{FILL_FIRST, FILL_OUTSTANDING, FOUNDERS},
     load::{self, Caller},
 };
 
@@ -31,6 +34,9 @@ pub(crate) struct Options {
     data_dir: PathBuf,
     /// The peer addresses of all nodes, in their order.
     peers: Vec<String>,
+    /// How many of them found the cluster; the others join it.
+    #[arg(long, default_value_t = FOUNDERS)]
+    founders: usize,
 }
 
 /// The child: joins, then does as it is told until the parent is gone.
@@ -38,13 +44,15 @@ pub(crate) struct Options {
 /// # Errors
 /// The registry's, or a change that failed.
 pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
-    let peer = options.peers.get(usize::try_from(options.number)?).context("no such node")?.clone();
+    let number = usize::try_from(options.number)?;
+    let peer = options.peers.get(number).context("no such node")?.clone();
+    let founds = number < options.founders;
     let registry = Registry::start(RegistryConfig {
         voters: 3,
         name: format!("n{}", options.number + 1),
         data_dir: options.data_dir.clone(),
-        bootstrap_expect: options.peers.len(),
-        join: options.peers.clone(),
+        bootstrap_expect: if founds { options.founders } else { 0 },
+        join: options.peers.iter().take(options.founders).cloned().collect(),
         advertise: Addresses { peer: peer.clone(), ..Addresses::default() },
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
@@ -70,24 +78,40 @@ struct Callers {
 }
 
 impl Callers {
-    /// `closed CALLERS MILLIS` or `open RATE MILLIS`.
+    /// `closed CALLERS MILLIS`, `open RATE MILLIS`, `fill SESSIONS`, `snapshot` or `sessions`.
     async fn obey(&self, line: &str) -> anyhow::Result<serde_json::Value> {
         let words: Vec<&str> = line.split(' ').collect();
-        let [verb, amount, millis] = words[..] else { bail!("{line:?} is no command") };
-        let (amount, window) = (amount.parse::<u64>()?, Duration::from_millis(millis.parse()?));
-        match verb {
-            "closed" => {
-                let callers = (0..amount).map(|number| self.caller(number)).collect();
-                Ok(json!({ "rate": load::rate(callers, window).await? }))
+        match words[..] {
+            ["closed", callers, millis] => {
+                let callers = (0..callers.parse()?).map(|number| self.caller(number)).collect();
+                Ok(json!({ "rate": load::rate(callers, window(millis)?).await? }))
             }
-            "open" => {
+            ["open", rate, millis] => {
                 let pool = Pool::of((0..1_000).map(|number| self.caller(number)));
-                let took = load::at_rate(pool, amount as f64, window).await?;
+                let took = load::at_rate(pool, rate.parse()?, window(millis)?).await?;
                 let percentile = |part| took.percentile_us(part);
                 Ok(json!({ "p50": percentile(0.5), "p99": percentile(0.99), "changes": took.len() }))
             }
-            other => bail!("{other:?} is no command"),
+            ["fill", sessions] => {
+                self.fill(sessions.parse()?).await?;
+                Ok(json!({}))
+            }
+            ["snapshot"] => {
+                let backup = self.registry.save(Freshness::Stale).await?;
+                Ok(json!({ "bytes": backup.file_bytes() }))
+            }
+            ["sessions"] => Ok(json!({ "sessions": self.registry.routes().counts().sessions })),
+            _ => bail!("{line:?} is no command"),
         }
+    }
+
+    /// Opens sessions that stay, many at a time.
+    async fn fill(&self, sessions: u64) -> anyhow::Result<()> {
+        let opened = futures::stream::iter(0..sessions).map(|number| async move {
+            let mut caller = self.caller(FILL_FIRST + number);
+            caller.call().await.map(drop)
+        });
+        opened.buffer_unordered(FILL_OUTSTANDING).try_collect().await
     }
 
     fn caller(&self, number: u64) -> SessionCaller {
@@ -101,6 +125,10 @@ impl Callers {
             open: None,
         }
     }
+}
+
+fn window(millis: &str) -> anyhow::Result<Duration> {
+    Ok(Duration::from_millis(millis.parse()?))
 }
 
 /// Opens and closes the session of one device, by turns.

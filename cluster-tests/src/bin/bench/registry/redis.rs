@@ -1,5 +1,7 @@
 //! Redis, one server: `SET NX`, one at a time without durability, and pipelined with `appendfsync always`.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use anyhow::{Context, bail};
 use rollcall_cluster_tests::{Process, Scratch};
 use tokio::{
@@ -22,6 +24,8 @@ pub(crate) enum Durability {
 /// A running Redis.
 pub(crate) struct Redis {
     port: u16,
+    /// Ranges of keys that were given to callers.
+    ranges: AtomicU64,
     _process: Process,
     scratch: Scratch,
 }
@@ -46,7 +50,7 @@ impl Redis {
             flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
         let process = peer_process::start("redis", &program, &arguments, scratch.path())?;
         peer_process::listens(port).await?;
-        Ok(Self { port, _process: process, scratch })
+        Ok(Self { port, ranges: AtomicU64::new(0), _process: process, scratch })
     }
 
     /// Where it listens.
@@ -64,11 +68,11 @@ impl Redis {
         pipelined: usize,
     ) -> anyhow::Result<Vec<RedisCaller>> {
         let mut callers = Vec::new();
-        for number in 0..connections {
+        for _ in 0..connections {
             let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
             stream.set_nodelay(true)?;
-            // A range of its own: `NX` refuses a key that is there.
-            let next = (number as u64) << 32 | u64::from(rand::random::<u16>()) << 48;
+            // A range of its own, in each round too: `NX` refuses a key that is there.
+            let next = self.ranges.fetch_add(1, Relaxed) << 32;
             callers.push(RedisCaller { stream, next, pipelined, request: Vec::new(), answer: Vec::new() });
         }
         Ok(callers)
