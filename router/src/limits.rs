@@ -55,6 +55,8 @@ pub const SWEEP_SLICE: usize = 512;
 pub const OPENINGS: usize = 10_000;
 /// How long an attach waits for its commit before the agent is sent elsewhere.
 pub const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// When a device that a node without its lease refused may ask it again: a beat of the leader's, which may bring it back.
+pub const LAPSED_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a superseded session of the same instance may deliver results.
 pub const RETIRE_GRACE: Duration = Duration::from_secs(60);
 /// After a drain has told devices to move, how long at least before idle ones are closed.

@@ -64,7 +64,11 @@ impl<R: Registrar> DeviceSessions<R> {
             return Err(self.elsewhere(CloseCode::GoingAway, "the node shuts down"));
         }
         if !self.registry.lease_held() {
-            return Err(self.elsewhere(CloseCode::Unavailable, "the node has lost touch with its cluster"));
+            let refused = self.elsewhere(CloseCode::Unavailable, "the node has lost touch with its cluster");
+            return Err(device::AttachRefused {
+                retry_after: duration(limits::LAPSED_RETRY_AFTER),
+                ..refused
+            });
         }
         let open = OpenSession {
             instance: attach.instance,
