@@ -13,7 +13,14 @@ use anyhow::{bail, ensure};
 use bytes::Bytes;
 use rollcall_agent::{Agent, AgentHandle, AgentState, Call, HandlerError, Reply};
 
-use crate::{Process, Scratch, binaries, limits, wait::wait_until};
+use tokio::sync::watch;
+
+use crate::{
+    Process, Scratch, binaries,
+    history::{Journal, Sight},
+    limits,
+    wait::wait_until,
+};
 
 /// What a lab device's handlers have seen.
 #[derive(Debug, Default)]
@@ -34,12 +41,19 @@ pub struct Lab {
     groups: Vec<String>,
     labels: Vec<(String, String)>,
     capacity: u32,
+    journal: Option<Arc<Journal>>,
 }
 
 impl Lab {
     /// A device for one call at a time.
     pub fn new(device_id: &str, group: &str) -> Self {
-        Self { device_id: device_id.into(), groups: vec![group.into()], labels: Vec::new(), capacity: 1 }
+        Self {
+            device_id: device_id.into(),
+            groups: vec![group.into()],
+            labels: Vec::new(),
+            capacity: 1,
+            journal: None,
+        }
     }
 
     /// Adds a label.
@@ -53,6 +67,13 @@ impl Lab {
     #[must_use]
     pub fn capacity(mut self, calls: u32) -> Self {
         self.capacity = calls;
+        self
+    }
+
+    /// Writes what the device sees into this journal: its sessions, and each execution.
+    #[must_use]
+    pub fn journal(mut self, journal: &Arc<Journal>) -> Self {
+        self.journal = Some(journal.clone());
         self
     }
 
@@ -87,31 +108,63 @@ impl Lab {
         ]
         .into_iter()
         .fold(agent, |agent, (name, action)| {
-            let counts = counts.clone();
-            agent.action(name, move |call: Call| action.run(call, Running::begin(&counts)))
+            let (counts, journal) = (counts.clone(), self.journal.clone());
+            agent.action(name, move |call: Call| {
+                let running = Running::begin(&counts, &call, journal.clone());
+                action.run(call, running)
+            })
         });
-        LabDevice { device_id: self.device_id, agent: agent.start(), counts }
+        let agent = agent.start();
+        if let Some(journal) = self.journal {
+            tokio::spawn(note_sessions(journal, self.device_id.clone(), agent.state()));
+        }
+        LabDevice { device_id: self.device_id, agent, counts }
     }
 }
 
 /// Counts a handler while it runs; one that is dropped before its end counts as dropped.
 struct Running {
     counts: Arc<Counts>,
+    noted: Option<(Arc<Journal>, usize)>,
     ended: bool,
 }
 
+/// Notes each session that the agent is told of, until the agent is gone. Between two, it asks for the next.
+async fn note_sessions(journal: Arc<Journal>, device_id: String, mut state: watch::Receiver<AgentState>) {
+    let (mut asked, mut newest) = (journal.now(), 0);
+    journal.saw(&device_id, asked, Sight::MaybeOpened);
+    while state.changed().await.is_ok() {
+        let now = state.borrow_and_update().clone();
+        match now {
+            AgentState::Attached { epoch, .. } if epoch != newest => {
+                newest = epoch;
+                journal.saw(&device_id, asked, Sight::Opened(epoch));
+                asked = journal.now();
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Running {
-    fn begin(counts: &Arc<Counts>) -> Self {
+    fn begin(counts: &Arc<Counts>, call: &Call, journal: Option<Arc<Journal>>) -> Self {
         counts.started.fetch_add(1, SeqCst);
         let now = counts.running.fetch_add(1, SeqCst) + 1;
         counts.most.fetch_max(now, SeqCst);
-        Self { counts: counts.clone(), ended: false }
+        let noted = journal.map(|journal| {
+            let number = journal.started(&call.device_id, &call.request_id, call.epoch);
+            (journal, number)
+        });
+        Self { counts: counts.clone(), noted, ended: false }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.counts.running.fetch_sub(1, SeqCst);
+        if let Some((journal, number)) = &self.noted {
+            journal.finished(*number);
+        }
         if !self.ended {
             self.counts.dropped.fetch_add(1, SeqCst);
         }

@@ -1,13 +1,13 @@
 //! A cluster under test: its nodes, and what must be true of it as a whole.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use rollcall_proto::api::{NodeRole, NodeState};
 
 use crate::{
-    Addresses, Binaries, ClusterPlan, Node, Scratch, binaries, node::NodePlan, ports::PortBlock, turn::Turn,
-    wait::wait_until,
+    Addresses, Binaries, ClusterPlan, Network, Node, Scratch, binaries, node::NodePlan, ports::PortBlock,
+    turn::Turn, wait::wait_until,
 };
 
 /// What the nodes log, as `--log-level` takes it: `CLUSTER_TESTS_LOG=info,rollcall_registry=debug cargo test …`.
@@ -22,6 +22,7 @@ pub struct Cluster {
     ports: PortBlock,
     plan: ClusterPlan,
     binaries: Binaries,
+    network: Option<Network>,
     /// How often a node was given other addresses; each takes a place of its own.
     moves: u16,
     _turn: Option<Turn>,
@@ -43,6 +44,7 @@ impl Cluster {
             nodes: Vec::new(),
             scratch: Scratch::new("cluster")?,
             ports: PortBlock::claim()?,
+            network: if plan.own_network { Network::open()? } else { None },
             plan,
             binaries,
             moves: 0,
@@ -61,13 +63,19 @@ impl Cluster {
     pub fn add_node(&mut self) -> anyhow::Result<Arc<Node>> {
         let number = u16::try_from(self.nodes.len())?;
         let name = format!("n{}", number + 1);
+        let mut addresses = Addresses::of_node(&self.ports, number)?;
+        let host = self.network.as_mut().map(Network::add_host).transpose()?;
+        if let Some(host) = &host {
+            addresses.host = host.address;
+        }
         let node = Node::new(
             NodePlan {
                 name: &name,
-                addresses: Addresses::of_node(&self.ports, number)?,
+                addresses,
                 data_dir: self.data_dir(&name)?,
                 flags: self.flags(number)?,
                 logs: self.scratch.folder("logs")?,
+                namespace: host.map(|host| host.namespace),
             },
             &self.binaries,
         );
@@ -89,7 +97,9 @@ impl Cluster {
         ensure!(!self.nodes[at].is_running(), "{name} still runs");
         self.moves += 1;
         let place = u16::try_from(self.nodes.len())? + self.moves;
-        let moved = Arc::new(self.nodes[at].moved_to(Addresses::of_node(&self.ports, place)?));
+        let host = self.nodes[at].addresses.host;
+        let addresses = Addresses { host, ..Addresses::of_node(&self.ports, place)? };
+        let moved = Arc::new(self.nodes[at].moved_to(addresses));
         self.nodes[at] = moved.clone();
         Ok(moved)
     }
@@ -120,8 +130,13 @@ impl Cluster {
     /// No port.
     pub fn founders(&self) -> anyhow::Result<String> {
         let addresses = (0..self.plan.founders).map(|number| Addresses::of_node(&self.ports, number));
+        let host = |number| match &self.network {
+            Some(network) => network.address_of(number),
+            None => Ipv4Addr::LOCALHOST,
+        };
         let peers: Vec<_> = addresses
-            .map(|one| one.map(|one| format!("127.0.0.1:{}", one.peer)))
+            .zip(0..)
+            .map(|(one, number)| one.map(|one| format!("{}:{}", host(number), one.peer)))
             .collect::<Result<_, _>>()?;
         Ok(peers.join(","))
     }
@@ -143,6 +158,12 @@ impl Cluster {
     /// Where devices reach the nodes, all of them.
     pub fn device_urls(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.device_url()).collect()
+    }
+
+    /// The network of the nodes. Absent: they share this machine's, because the plan says so or nothing else is
+    /// permitted here.
+    pub fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     /// The folder of this cluster.

@@ -8,6 +8,8 @@ pub(crate) const CLUSTERS_AT_ONCE: usize = 2;
 pub(crate) const PORTS: Range<u16> = 20_000..32_000;
 /// Ports that one cluster claims together: eight nodes of four listeners.
 pub(crate) const PORTS_PER_BLOCK: u16 = 32;
+/// Networks of namespaces on one machine, over all test processes: the third byte of their addresses.
+pub(crate) const NETWORKS: Range<u8> = 100..120;
 /// How often a condition is looked at.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// The largest message the harness sends or takes: beyond every limit of the programs, which are to be tested.

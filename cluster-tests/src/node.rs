@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::atomic::{AtomicU32, Ordering},
@@ -15,9 +16,11 @@ use rustix::process::Signal;
 
 use crate::{Api, Binaries, Process, http, limits, ports::PortBlock};
 
-/// Where a node listens: four ports of 127.0.0.1.
+/// Where a node listens: four ports of one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
+    /// The address: 127.0.0.1, or its own on a network of its own.
+    pub host: Ipv4Addr,
     /// For services.
     pub api: u16,
     /// For devices.
@@ -35,7 +38,13 @@ impl Addresses {
     /// The cluster has no ports for so many nodes.
     pub(crate) fn of_node(ports: &PortBlock, number: u16) -> anyhow::Result<Self> {
         let port = |offset| ports.port(number * 4 + offset);
-        Ok(Self { api: port(0)?, device: port(1)?, peer: port(2)?, http: port(3)? })
+        Ok(Self {
+            host: Ipv4Addr::LOCALHOST,
+            api: port(0)?,
+            device: port(1)?,
+            peer: port(2)?,
+            http: port(3)?,
+        })
     }
 }
 
@@ -59,6 +68,7 @@ pub struct Node {
     flags: Vec<String>,
     logs: PathBuf,
     program: PathBuf,
+    namespace: Option<String>,
     boots: AtomicU32,
     running: Mutex<Option<(Process, Wanted)>>,
 }
@@ -71,6 +81,7 @@ pub(crate) struct NodePlan<'a> {
     pub(crate) data_dir: PathBuf,
     pub(crate) flags: Vec<String>,
     pub(crate) logs: PathBuf,
+    pub(crate) namespace: Option<String>,
 }
 
 impl Node {
@@ -82,6 +93,7 @@ impl Node {
             flags: plan.flags,
             logs: plan.logs,
             program: binaries.rollcall.clone(),
+            namespace: plan.namespace,
             boots: AtomicU32::new(0),
             running: Mutex::new(None),
         }
@@ -96,6 +108,7 @@ impl Node {
             flags: self.flags.clone(),
             logs: self.logs.clone(),
             program: self.program.clone(),
+            namespace: self.namespace.clone(),
             boots: AtomicU32::new(self.boots.load(Ordering::Relaxed)),
             running: Mutex::new(None),
         }
@@ -129,20 +142,29 @@ impl Node {
         }
         let boot = self.boots.fetch_add(1, Ordering::Relaxed) + 1;
         let log = self.logs.join(format!("{}.boot-{boot}.log", self.name));
-        let process = Process::spawn(&self.name, &self.program, &self.arguments(), &log)?;
+        let process = match &self.namespace {
+            None => Process::spawn(&self.name, &self.program, &self.arguments(), &log)?,
+            Some(namespace) => {
+                // `ip netns exec` becomes the program: the process id stays.
+                let mut arguments: Vec<OsString> = vec!["netns".into(), "exec".into(), namespace.into()];
+                arguments.push(self.program.clone().into_os_string());
+                arguments.extend(self.arguments());
+                Process::spawn(&self.name, Path::new("ip"), &arguments, &log)?
+            }
+        };
         *running = Some((process, Wanted::Running));
         Ok(())
     }
 
     /// The command line, without the program.
     pub fn arguments(&self) -> Vec<OsString> {
-        let Addresses { api, device, peer, http } = self.addresses;
+        let Addresses { host, api, device, peer, http } = self.addresses;
         let mut arguments: Vec<OsString> = vec!["serve".into(), "--name".into(), self.name.clone().into()];
         arguments.extend(["--data-dir".into(), self.data_dir.clone().into_os_string()]);
         for (flag, port) in
             [("--api-addr", api), ("--device-addr", device), ("--peer-addr", peer), ("--http-addr", http)]
         {
-            arguments.extend([flag.into(), format!("127.0.0.1:{port}").into()]);
+            arguments.extend([flag.into(), format!("{host}:{port}").into()]);
         }
         arguments.extend(self.flags.iter().map(OsString::from));
         arguments
@@ -253,17 +275,17 @@ impl Node {
 
     /// Where services reach it.
     pub fn api_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.addresses.api)
+        format!("http://{}:{}", self.addresses.host, self.addresses.api)
     }
 
     /// Where devices reach it.
     pub fn device_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.addresses.device)
+        format!("http://{}:{}", self.addresses.host, self.addresses.device)
     }
 
     /// Where other nodes reach it.
     pub fn peer_addr(&self) -> String {
-        format!("127.0.0.1:{}", self.addresses.peer)
+        format!("{}:{}", self.addresses.host, self.addresses.peer)
     }
 
     /// An HTTP GET from its HTTP listener: the status and the body.
@@ -271,7 +293,7 @@ impl Node {
     /// # Errors
     /// Nothing answers.
     pub async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
-        http::get(&format!("http://127.0.0.1:{}{path}", self.addresses.http)).await
+        http::get(&format!("http://{}:{}{path}", self.addresses.host, self.addresses.http)).await
     }
 
     /// Fails if the process ended though nobody ended it, or if it panicked.

@@ -9,12 +9,13 @@ pub struct ClusterPlan {
     pub(crate) flags: Vec<String>,
     pub(crate) beside_another: bool,
     pub(crate) data_dirs: Vec<(String, std::path::PathBuf)>,
+    pub(crate) own_network: bool,
 }
 
 impl ClusterPlan {
     /// A cluster of so many founders, `n1` and up.
     pub fn of(founders: u16) -> Self {
-        Self { founders, flags: Vec::new(), beside_another: false, data_dirs: Vec::new() }
+        Self { founders, flags: Vec::new(), beside_another: false, data_dirs: Vec::new(), own_network: false }
     }
 
     /// Passes `--name value` to every node.
@@ -36,6 +37,14 @@ impl ClusterPlan {
     #[must_use]
     pub fn beside_another(mut self) -> Self {
         self.beside_another = true;
+        self
+    }
+
+    /// Puts each node into a network namespace of its own, see [`crate::Network`]. Ask [`crate::Cluster::network`]
+    /// whether that was permitted.
+    #[must_use]
+    pub fn own_network(mut self) -> Self {
+        self.own_network = true;
         self
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Clusters that tests share live in statics, which are never dropped; a test process may also be killed. The warden
 //! reads a pipe from the test process; when the pipe closes, for whatever reason, it kills the processes that it was
-//! told to watch, by their ids, and removes the folders that it was told to discard.
+//! told to watch, by their ids, and removes the folders, network namespaces and links that it was told to discard.
 
 use std::{
     io::Write,
@@ -15,7 +15,7 @@ use std::{
 use parking_lot::Mutex;
 
 const SCRIPT: &str = r#"
-pids=; folders=
+pids=; folders=; namespaces=; links=
 newline='
 '
 while read -r word what; do
@@ -25,6 +25,8 @@ while read -r word what; do
       rest=
       for pid in $pids; do [ "$pid" = "$what" ] || rest="$rest $pid"; done
       pids=$rest ;;
+    namespace) namespaces="$namespaces $what" ;;
+    link) links="$links $what" ;;
     discard) folders="$folders$what$newline" ;;
     keep)
       rest=; IFS=$newline
@@ -33,6 +35,8 @@ while read -r word what; do
   esac
 done
 for pid in $pids; do kill -9 "$pid" 2>/dev/null; done
+for namespace in $namespaces; do ip netns delete "$namespace" 2>/dev/null; done
+for link in $links; do ip link delete "$link" 2>/dev/null; done
 IFS=$newline
 for folder in $folders; do rm -rf "$folder"; done
 "#;
@@ -45,6 +49,16 @@ pub(crate) fn watch(pid: u32) {
 /// This process has ended: its id may soon belong to another.
 pub(crate) fn forget(pid: u32) {
     tell(&format!("forget {pid}"));
+}
+
+/// Deletes this network namespace when the test process ends. Its name belongs to this process alone.
+pub(crate) fn forget_namespace(name: &str) {
+    tell(&format!("namespace {name}"));
+}
+
+/// Deletes this network link when the test process ends. Its name belongs to this process alone.
+pub(crate) fn unlink(name: &str) {
+    tell(&format!("link {name}"));
 }
 
 /// Removes this folder when the test process ends.

@@ -1,0 +1,53 @@
+//! What must hold of every history, whatever was broken while it was made: one named function a file.
+//!
+//! They know nothing of the programs under test and nothing of the faults. Each has a history that turns it red.
+
+mod acknowledged_opens_kept;
+mod at_most_once;
+mod calls_accounted;
+mod epochs_rise;
+mod honest_outcomes;
+mod no_old_epoch;
+mod owner_linearizable;
+mod replicas_equal;
+mod tables_empty;
+#[cfg(test)]
+mod testing;
+mod within_capacity;
+
+use std::fmt;
+
+pub use self::{
+    acknowledged_opens_kept::{Seen, acknowledged_opens_kept},
+    at_most_once::at_most_once,
+    calls_accounted::calls_accounted,
+    epochs_rise::epochs_rise,
+    honest_outcomes::honest_outcomes,
+    no_old_epoch::no_old_epoch,
+    owner_linearizable::owner_linearizable,
+    replicas_equal::{Replica, replicas_equal},
+    tables_empty::tables_empty,
+    within_capacity::within_capacity,
+};
+
+/// An invariant that a history breaks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Violation {
+    /// The invariant's name.
+    pub invariant: &'static str,
+    /// What breaks it.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.invariant, self.what)
+    }
+}
+
+impl Violation {
+    /// Breaks `invariant` by `what`.
+    pub fn of(invariant: &'static str, what: impl Into<String>) -> Self {
+        Self { invariant, what: what.into() }
+    }
+}

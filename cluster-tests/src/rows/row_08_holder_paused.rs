@@ -1,0 +1,70 @@
+//! Row 8: the holder's time stops for longer than its lease, with calls in flight, and goes on again. The devices are
+//! elsewhere by then; what it still has for them is refused.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use futures::{FutureExt, future::join_all};
+use rollcall_proto::api::NodeState;
+
+use super::{Bite, Most, Outcome, Row, Target, row_03_holder_killed::AWAY};
+use crate::{
+    HEAL_PATIENCE,
+    invariants::Violation,
+    stage::{Ground, LoadPlan, Stage},
+    wait_until,
+};
+
+const NAP: Duration = Duration::from_millis(1_000);
+/// How long the sleeper is watched after it woke: it registers again and re-announces.
+const AWAKE: Duration = Duration::from_secs(2);
+
+/// The row.
+pub(super) const ROW: Row = Row {
+    number: 8,
+    event: "the holder paused beyond its lease, then resumed",
+    ground: Ground::Loopback,
+    bites_wanted: 20,
+    targets: &[Target { sample: "refused after", most: Most::Of(Duration::from_secs(1)) }],
+    play: |stage| play(stage).boxed_local(),
+};
+
+async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
+    let sleeper = stage.follower().await?;
+    let moving: Vec<_> =
+        stage.devices_on(&sleeper.name).iter().map(|device| device.device_id.clone()).collect();
+    let all = stage.devices.iter().map(|device| device.device_id.clone()).collect();
+    let through = stage.others(&sleeper);
+    let load = stage.load(LoadPlan::new(through.clone(), all)).await?;
+    let naps = stage.naps(&through[0], &moving, NAP).await?;
+
+    let paused_at = stage.journal.now();
+    sleeper.pause()?;
+    wait_until("its lease has lapsed and its devices are elsewhere", HEAL_PATIENCE, async || {
+        let nodes = through[0].api()?.nodes().await?;
+        let seen = nodes.iter().find(|node| node.name == sleeper.name).map(|node| node.state());
+        ensure!(seen == Some(NodeState::Down), "{} is {seen:?}", sleeper.name);
+        let back = stage.back_after(&moving, paused_at).len();
+        ensure!(back == moving.len(), "{back} of {}", moving.len());
+        Ok(())
+    })
+    .await?;
+    let woke_at = stage.journal.now();
+    sleeper.resume()?;
+    tokio::time::sleep(AWAKE).await;
+    join_all(naps).await;
+
+    let mut violations = stage.judge(load).await;
+    // Nobody had a reason to move again.
+    let stolen = moving.iter().filter(|device| !stage.back_after(&[(*device).clone()], woke_at).is_empty());
+    violations.extend(stolen.map(|device| {
+        Violation::of(
+            "no_session_is_stolen",
+            format!("{device} had to open again after {} woke", sleeper.name),
+        )
+    }));
+    let bite = Bite::when(!moving.is_empty(), || format!("{} held no device", sleeper.name));
+    Ok(Outcome::new(bite, violations)
+        .measured("refused after", stage.refused_after(&moving, paused_at, &AWAY))
+        .measured("device back", stage.back_after(&moving, paused_at)))
+}

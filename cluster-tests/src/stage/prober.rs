@@ -1,0 +1,25 @@
+//! Somebody who connects new devices all the time: how long nobody can.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use crate::{HEAL_PATIENCE, Node, RawDevice, RawProfile, wait_until};
+
+/// How long after `since` the first new device is attached through `node`.
+///
+/// # Errors
+/// None is in time.
+pub async fn connect_pause(node: &Node, since: Instant, name: &str) -> anyhow::Result<Duration> {
+    let mut tries = 0;
+    let what = format!("a new device is attached through {}", node.name);
+    wait_until(&what, HEAL_PATIENCE, async || {
+        tries += 1;
+        let profile = RawProfile::new(&format!("{name}-{tries}"), "probes");
+        let (device, _) = RawDevice::attached(&node.device_url(), &profile).await.context("refused")?;
+        let pause = since.elapsed();
+        drop(device);
+        Ok(pause)
+    })
+    .await
+}
