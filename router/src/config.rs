@@ -17,6 +17,8 @@ pub struct RouterConfig {
     pub device_queue: usize,
     /// Calls in flight that enter through this node.
     pub calls_in_flight: usize,
+    /// Attaches that are admitted per second; the others are told when to come again.
+    pub connects_per_second: u32,
     /// Connections to each peer.
     pub links_per_peer: usize,
 }
@@ -29,6 +31,7 @@ impl Default for RouterConfig {
             max_payload_bytes: limits::PAYLOAD_BYTES,
             device_queue: limits::DEVICE_QUEUE,
             calls_in_flight: limits::CALLS_IN_FLIGHT,
+            connects_per_second: limits::CONNECTS_PER_SECOND,
             links_per_peer: limits::LINKS_PER_PEER,
         }
     }

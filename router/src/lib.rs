@@ -10,6 +10,7 @@ mod delivery;
 mod dispatch;
 pub mod limits;
 mod links;
+mod measure;
 mod metrics;
 pub mod outcome;
 mod payload;

@@ -28,6 +28,34 @@ pub const SLOW_START: Duration = Duration::from_secs(10);
 /// Its share at first.
 pub const SLOW_START_LEAST_PERCENT: u32 = 10;
 
+/// How often a node looks how hard it is pressed.
+pub const PRESSURE_SAMPLE: Duration = Duration::from_millis(50);
+/// How far back its pressure reaches: a burst of work passes, a second of it counts.
+pub const PRESSURE_MEMORY: Duration = Duration::from_secs(1);
+/// The lag of a task that means full pressure: heartbeats, leases and links would soon be late.
+pub const LAG_MOST: Duration = Duration::from_millis(500);
+/// The pressure in percent from which on a node gets no calls of its peers while others can take them.
+pub const PRESSED_PERCENT: u32 = 60;
+/// The least that whoever is refused is told to wait.
+pub const RETRY_AFTER_LEAST: Duration = Duration::from_millis(100);
+/// The most. Longer, and callers and agents would rather ask elsewhere.
+pub const RETRY_AFTER_MOST: Duration = Duration::from_secs(30);
+/// Attaches per second that a node admits by default: 10,000 devices of a lost node are back on one other within
+/// five seconds, and calls go on meanwhile.
+pub const CONNECTS_PER_SECOND: u32 = 2_000;
+/// How long the node may have been idle to admit more at once: two seconds' worth.
+pub const CONNECT_BURST: Duration = Duration::from_secs(2);
+/// Sites that a node watches for correlated loss; devices of further ones are lost one by one.
+pub const SITES: usize = 16_384;
+/// Devices of a site that are lost together at least before the others are doubted: fewer are chance.
+pub const SITE_LOSS_LEAST: u32 = 5;
+/// What "together" means: the heartbeats of one site's devices are spread over an interval.
+pub const SITE_LOSS_WINDOW: Duration = Duration::from_secs(5);
+/// How long a site counts as lost at most: then whoever calls it is told what is true of each device.
+pub const SITE_LOSS_MOST: Duration = Duration::from_secs(30);
+/// When calls for a lost site may come again: an access point takes longer to start.
+pub const SITE_RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// How long a peer's word on the load of its devices counts. Replies and refusals renew it; where none come, the peer
 /// is tried again instead of being believed full for ever.
 pub const LOAD_HINT_FRESH: Duration = Duration::from_secs(1);
@@ -142,5 +170,6 @@ pub const CONNECT_RECHECK: Duration = Duration::from_millis(10);
 const _: () = assert!(CHUNK_BYTES <= PAYLOAD_BYTES);
 const _: () = assert!(PACKET_BYTES + CHUNK_BYTES < 4 * 1024 * 1024);
 const _: () = assert!(PROBE_PAUSE.as_millis() < PROBE_PATIENCE.as_millis());
+const _: () = assert!(RETRY_AFTER_LEAST.as_millis() < RETRY_AFTER_MOST.as_millis());
 const _: () = assert!(LINK_BEAT.as_millis() * 3 <= LINK_SILENT.as_millis());
 const _: () = assert!(LINK_SILENT.as_millis() < LINK_DEAD.as_millis());

@@ -5,7 +5,10 @@ use std::sync::OnceLock;
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 use rollcall_proto::device::CloseCode;
 
-use crate::outcome::{Failure, Outcome, Reason};
+use crate::{
+    core::pressure::Work,
+    outcome::{Failure, Outcome, Reason},
+};
 
 const CALLS: &str = "rollcall_calls_total";
 const CALLS_IN_FLIGHT: &str = "rollcall_calls_in_flight";
@@ -19,6 +22,10 @@ const SUSPECT: &str = "rollcall_device_suspicions_total";
 const HEALTH_CALLS: &str = "rollcall_device_health_calls_total";
 const EJECTED: &str = "rollcall_device_ejections_total";
 const EJECTED_NOW: &str = "rollcall_devices_ejected";
+const PRESSURE: &str = "rollcall_pressure_percent";
+const SHED: &str = "rollcall_shed_total";
+const ATTACHES_ADMITTED: &str = "rollcall_device_attaches_admitted_total";
+const SITES_LOST: &str = "rollcall_sites_lost_total";
 const LINK_UP: &str = "rollcall_link_up";
 const LINK_BREAKS: &str = "rollcall_link_breaks_total";
 
@@ -56,6 +63,12 @@ pub(crate) struct Metrics {
     pub(crate) late: Counter,
     /// Idempotent calls tried again.
     pub(crate) retries: Counter,
+    /// How hard the node is pressed.
+    pub(crate) pressure: Gauge,
+    /// Sites that were lost.
+    pub(crate) sites_lost: Counter,
+    /// Attaches let in.
+    pub(crate) attaches_admitted: Counter,
     /// Devices that became suspect.
     pub(crate) suspect: Counter,
     /// Health calls made.
@@ -80,6 +93,9 @@ impl Metrics {
             opened: counter!(SESSIONS_OPENED),
             late: counter!(LATE),
             retries: counter!(RETRIES),
+            pressure: gauge!(PRESSURE),
+            sites_lost: counter!(SITES_LOST),
+            attaches_admitted: counter!(ATTACHES_ADMITTED),
             suspect: counter!(SUSPECT),
             health_calls: counter!(HEALTH_CALLS),
             ejected: counter!(EJECTED),
@@ -114,6 +130,11 @@ impl Metrics {
         counter!(ATTACHES_REFUSED, "reason" => code.as_str_name()).increment(1);
     }
 
+    /// The node did not take some work on.
+    pub(crate) fn shed(&self, work: Work) {
+        counter!(SHED, "work" => work.as_str()).increment(1);
+    }
+
     /// A peer can be reached, or cannot.
     pub(crate) fn link_up(&self, peer: &str, links: usize) {
         gauge!(LINK_UP, "peer" => peer.to_owned()).set(links as f64);
@@ -142,6 +163,14 @@ fn describe() {
         Unit::Count,
         "Further attempts of idempotent calls after one of which nobody knows whether it ran"
     );
+    describe_gauge!(PRESSURE, Unit::Percent, "How hard the node is pressed: late tasks, full queues");
+    describe_counter!(
+        SHED,
+        Unit::Count,
+        "Work that this node did not take on for the pressure or by its rate, by kind"
+    );
+    describe_counter!(SITES_LOST, Unit::Count, "Sites of which this node lost half of its devices at once");
+    describe_counter!(ATTACHES_ADMITTED, Unit::Count, "Attaches that this node let in");
     describe_counter!(SUSPECT, Unit::Count, "Devices of this node whose calls made them suspect");
     describe_counter!(HEALTH_CALLS, Unit::Count, "Health calls to suspect and ejected devices of this node");
     describe_counter!(

@@ -173,6 +173,8 @@ reasons! {
     ShuttingDown = "SHUTTING_DOWN",
     /// A fault of the gateway itself.
     Internal = "INTERNAL",
+    /// Most devices of the site were lost at once; this one, or all of them, have given no sign of life since.
+    SiteLost = "SITE_LOST",
 }
 
 impl Reason {
@@ -188,6 +190,7 @@ impl Reason {
             | Self::QueueFull
             | Self::DeviceEjected
             | Self::DeviceLost
+            | Self::SiteLost
             | Self::Overloaded => true,
             Self::NoDevice
             | Self::DeviceDisabled

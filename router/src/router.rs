@@ -16,6 +16,7 @@ use tokio::{
 use crate::{
     call::{Call, Reply},
     config::RouterConfig,
+    core::pressure::Work,
     dispatch::{dispatcher::Dispatcher, pipeline::Pipeline},
     limits,
     links::{
@@ -23,6 +24,7 @@ use crate::{
         service::Links,
         view::LinkView,
     },
+    measure::{Vitals, measure},
     metrics::Metrics,
     outcome::Failure,
     sessions::{
@@ -39,7 +41,7 @@ struct Inner<R> {
     sessions: Arc<DeviceSessions<R>>,
     peers: Arc<Peers<R>>,
     nodes: Arc<Notify>,
-    tasks: [AbortHandle; 3],
+    tasks: [AbortHandle; 4],
 }
 
 impl<R> Drop for Inner<R> {
@@ -63,12 +65,14 @@ impl<R: Registrar> Router<R> {
     /// A router over this registry. Dials peers from now on. Must be called within a Tokio runtime, after the metrics
     /// recorder was installed.
     pub fn new(config: RouterConfig, registry: Arc<R>) -> Self {
-        let shared = Arc::new(Shared { config, metrics: Metrics::new(), device_calls: 0.into() });
+        let (metrics, vitals) = (Metrics::new(), Vitals::default());
+        let shared = Arc::new(Shared { config, metrics, device_calls: 0.into(), vitals });
         let sessions = DeviceSessions::new(Arc::clone(&registry), Arc::clone(&shared));
         let peers = Arc::new(Peers::new(registry, shared));
         let nodes = Arc::new(Notify::new());
         let tasks = [
             tokio::spawn(sweeper::sweep(Arc::downgrade(&sessions))).abort_handle(),
+            tokio::spawn(measure(Arc::downgrade(&sessions))).abort_handle(),
             tokio::spawn(announcer::announce(Arc::downgrade(&sessions), Arc::clone(&sessions.lapsed)))
                 .abort_handle(),
             tokio::spawn(peers::follow(Arc::downgrade(&peers), Arc::clone(&nodes))).abort_handle(),
@@ -118,6 +122,15 @@ impl<R: Registrar> Router<R> {
     /// connection is lost.
     pub fn connect(&self, remote_addr: String) -> (DeviceConnection, Outgoing) {
         self.inner.sessions.connect(&remote_addr)
+    }
+
+    /// Whether the node has time for lists and watches: under pressure they are the first to be refused.
+    ///
+    /// # Errors
+    /// `OVERLOADED`, with advice on when to ask again.
+    pub fn admit_listing(&self) -> Result<(), Failure> {
+        let shared = &self.inner.sessions.shared;
+        shared.vitals.take_on(Work::Listing, self.calls_in_flight(), &shared.metrics)
     }
 
     /// The links to a peer; `None` for this node and for one that is no member.

@@ -21,7 +21,7 @@ use super::{
     page::Page,
     read::{cluster_id, fresh},
     route_explanation,
-    status::Refusal,
+    status::{self, Refusal},
     validate, view, watch,
 };
 use crate::cluster::Cluster;
@@ -38,6 +38,11 @@ impl<C: Cluster> RegistryApi<C> {
     /// Serves this registry; watches end when `closing` is cancelled.
     pub fn new(cluster: C, router: Router<C>, closing: CancellationToken) -> Self {
         Self { cluster, router, closing }
+    }
+
+    /// Lists and watches are the first that a node under pressure refuses.
+    fn has_time(&self) -> Result<(), Status> {
+        self.router.admit_listing().map_err(|failure| status::of_failure(&failure))
     }
 
     async fn device_page(&self, request: ListDevicesRequest) -> Result<ListDevicesResponse, Refusal> {
@@ -145,6 +150,7 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         &self,
         request: Request<ListDevicesRequest>,
     ) -> Result<Response<ListDevicesResponse>, Status> {
+        self.has_time()?;
         Ok(Response::new(self.device_page(request.into_inner()).await?))
     }
 
@@ -152,6 +158,7 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         &self,
         request: Request<ListGroupsRequest>,
     ) -> Result<Response<ListGroupsResponse>, Status> {
+        self.has_time()?;
         Ok(Response::new(self.group_page(request.into_inner()).await?))
     }
 
@@ -161,6 +168,7 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         &self,
         request: Request<WatchDevicesRequest>,
     ) -> Result<Response<Self::WatchDevicesStream>, Status> {
+        self.has_time()?;
         let changes = watch::open(&self.cluster, request.into_inner(), self.closing.clone())?;
         Ok(Response::new(Box::pin(changes)))
     }

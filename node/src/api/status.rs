@@ -78,9 +78,11 @@ pub fn code(reason: Reason, outcome: Outcome) -> Code {
         },
         Reason::NoDevice | Reason::NotConnected | Reason::DeviceDisabled => Code::FailedPrecondition,
         Reason::ActionUnknown => Code::Unimplemented,
-        Reason::DeviceBusy | Reason::QueueFull | Reason::Overloaded | Reason::RateLimited => {
-            Code::ResourceExhausted
-        }
+        Reason::DeviceBusy
+        | Reason::QueueFull
+        | Reason::Overloaded
+        | Reason::RateLimited
+        | Reason::SiteLost => Code::ResourceExhausted,
         Reason::PayloadTooLarge => Code::OutOfRange,
         Reason::RequestIdConflict => Code::AlreadyExists,
         Reason::ReplyLost => Code::Aborted,

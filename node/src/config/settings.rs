@@ -28,6 +28,8 @@ pub struct Settings {
     pub calls: CallLimits,
     /// How often a device is asked whether it is there.
     pub heartbeat_interval: Duration,
+    /// How many devices may attach per second.
+    pub connect_rate: u32,
     /// How long calls in flight may take when the node stops.
     pub drain_grace: Duration,
     /// What is logged, and how.
@@ -105,6 +107,7 @@ impl Settings {
             advertise: Addresses::from_layers(layers)?,
             calls: CallLimits::from_layers(layers)?,
             heartbeat_interval: layers.parsed(&table::HEARTBEAT_INTERVAL, heartbeat)?,
+            connect_rate: layers.parsed(&table::CONNECT_RATE, connect_rate)?,
             drain_grace: layers.parsed(&table::DRAIN_GRACE, drain_grace)?,
             log: LogSettings::from_layers(layers)?,
         };
@@ -211,6 +214,12 @@ fn call_timeout(text: &str) -> Result<Duration, BadValue> {
 
 fn heartbeat(text: &str) -> Result<Duration, BadValue> {
     value::duration(text, Duration::from_millis(100), Duration::from_secs(300), "100ms to 5m")
+}
+
+fn connect_rate(text: &str) -> Result<u32, BadValue> {
+    const ALLOWED: &str = "1 to 1000000";
+    let rate = text.parse().map_err(|_| BadValue::new("not a whole number", ALLOWED))?;
+    if (1..=1_000_000).contains(&rate) { Ok(rate) } else { Err(BadValue::new("out of range", ALLOWED)) }
 }
 
 fn drain_grace(text: &str) -> Result<Duration, BadValue> {

@@ -140,6 +140,10 @@ settings! {
     HEARTBEAT_INTERVAL = "heartbeat_interval", "DURATION", Text("5s"),
         "How often a device is asked whether it is there; silent for two of them, it is gone",
         "finds a dead device in 10 s at a few bytes a second each";
+    /// How many devices may attach.
+    CONNECT_RATE = "connect_rate", "PER_SECOND", Text("2000"),
+        "How many devices may attach to this node per second; the others are told when to come again",
+        "10,000 devices of a lost node are back on one other within five seconds, and its calls go on";
     /// The grace of a stop.
     DRAIN_GRACE = "drain_grace", "DURATION", Text("30s"),
         "How long calls in flight may still take when the node stops",

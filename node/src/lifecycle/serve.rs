@@ -108,6 +108,7 @@ fn router_config(settings: &Settings) -> RouterConfig {
         node_name: settings.name.clone(),
         heartbeat_interval: settings.heartbeat_interval,
         max_payload_bytes: settings.calls.max_payload_bytes,
+        connects_per_second: settings.connect_rate,
         ..RouterConfig::default()
     }
 }

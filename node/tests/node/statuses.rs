@@ -26,9 +26,11 @@ fn expected(reason: Reason) -> (Code, Code) {
         | Reason::DeviceLost => (Code::Unavailable, Code::Aborted),
         Reason::NoDevice | Reason::NotConnected | Reason::DeviceDisabled => same(Code::FailedPrecondition),
         Reason::ActionUnknown => same(Code::Unimplemented),
-        Reason::DeviceBusy | Reason::QueueFull | Reason::Overloaded | Reason::RateLimited => {
-            same(Code::ResourceExhausted)
-        }
+        Reason::DeviceBusy
+        | Reason::QueueFull
+        | Reason::Overloaded
+        | Reason::SiteLost
+        | Reason::RateLimited => same(Code::ResourceExhausted),
         Reason::PayloadTooLarge => same(Code::OutOfRange),
         Reason::RequestIdConflict => same(Code::AlreadyExists),
         Reason::ReplyLost => same(Code::Aborted),

@@ -21,6 +21,8 @@ pub(crate) struct Device<W, C> {
     occupied: u32,
     standing: Standing,
     slow_start: SlowStart,
+    /// How long the device takes for a call, on average of the last ones.
+    pace: Option<Duration>,
     queue: Queue,
     calls: InFlight<W, C>,
 }
@@ -121,6 +123,7 @@ impl<W, C> Device<W, C> {
             occupied: 0,
             standing: Standing::Serving,
             slow_start: SlowStart::default(),
+            pace: None,
             queue: Queue::new(queue_capacity),
             calls: InFlight::new(),
         }
@@ -175,6 +178,12 @@ impl<W, C> Device<W, C> {
             self.standing = Standing::Serving;
             self.start_slowly(now);
         }
+    }
+
+    /// How long until a further call would have a place, by the pace of the last ones; `None`: it has answered none.
+    pub(crate) fn backlog(&self) -> Option<Duration> {
+        let ahead = u32::try_from(self.queue.len()).unwrap_or(u32::MAX).saturating_add(1);
+        Some(self.pace?.saturating_mul(ahead) / self.capacity.max(1))
     }
 
     /// Since when the device owes its word on the call that was cancelled first.
@@ -269,6 +278,7 @@ impl<W, C> Device<W, C> {
         let entry = self.remove(tag)?;
         let Phase::Written { queued, write, since } = entry.phase else { return None };
         let device = now.saturating_duration_since(since);
+        self.pace = Some(self.pace.map_or(device, |pace| (pace * 7 + device) / 8));
         entry.waiter.map(|waiter| (waiter, Spent { queue: queued, write, device }))
     }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     load_hint::LoadHint,
     pick::{self, Load, Room, Taking},
-    placement::{self, Draws, Holder, Own, Placed, Scene},
+    placement::{self, Draws, Holder, Own, Placed, Pressed, Scene},
 };
 use crate::limits::PLACEMENT_ATTEMPTS;
 
@@ -120,6 +120,7 @@ impl World {
                 node: NodeId(node as u64),
                 capacity: self.nodes[node].capacity(),
                 load: me.hints[node].estimate(now),
+                pressed: Pressed::No,
             })
             .collect();
         let scene = Scene {
@@ -137,19 +138,19 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn equal_devices_get_equal_shares_within_a_tenth_and_none_gets_more_than_it_takes(
-        // A lone place of a node is more often taken when its turn comes than one of several.
-        devices in prop::collection::vec(prop_oneof![Just(0), 2..7usize], 2..6), capacity in 1..5u32, busy in 1..90u64, seed: u64,
+        // Few places of a node, or busy ones, are more often all taken when a call comes, which then goes elsewhere.
+        devices in prop::collection::vec(prop_oneof![Just(0), 3..7usize], 2..6), capacity in 2..6u32, busy in 1..60u64, seed: u64,
     ) {
         let count: usize = devices.iter().sum();
         prop_assume!(count > 0);
         let mut world = World::new(&devices, capacity, seed);
         // Calls last 20 ms on average; `busy` is the offered load in percent of what the devices can take.
         let places = count as u64 * u64::from(capacity);
-        let (calls, mut time) = (count as u64 * 500, 0_u64);
+        let (calls, mut time) = (count as u64 * 2_000, 0_u64);
         for number in 0..calls {
             time = number * 20 * 100 / (places * busy);
             world.advance(time);

@@ -1,5 +1,6 @@
 //! The decisions of the router: `(state, input, now)` in, effects out. No clock, I/O, randomness or lock in here.
 
+pub(crate) mod admission;
 pub(crate) mod affinity;
 pub(crate) mod device;
 #[cfg(test)]
@@ -13,7 +14,9 @@ pub(crate) mod load_hint;
 pub(crate) mod once;
 pub(crate) mod pick;
 pub(crate) mod placement;
+pub(crate) mod pressure;
 pub(crate) mod queue;
 pub(crate) mod retry;
 pub(crate) mod room;
+pub(crate) mod site_loss;
 pub(crate) mod slow_start;

@@ -11,6 +11,17 @@ pub(crate) struct Holder {
     pub(crate) capacity: u64,
     /// The calls in flight on its devices, as last reported, plus those sent there since.
     pub(crate) load: u64,
+    /// Whether it should be spared: it is overloaded.
+    pub(crate) pressed: Pressed,
+}
+
+/// Whether a node should be spared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pressed {
+    /// It need not.
+    No,
+    /// Others first.
+    Yes,
 }
 
 /// What this node has itself.
@@ -64,9 +75,15 @@ impl Draws {
 }
 
 impl Holder {
+    /// Whether it is worth comparing. One call more or less on few devices is a large share of them: compared by that,
+    /// nodes with few devices would get less than theirs.
+    fn is_busy(&self) -> bool {
+        self.pressed == Pressed::Yes || self.load * 2 > self.capacity
+    }
+
     fn is_below(&self, other: &Self) -> bool {
-        u128::from(self.load) * u128::from(other.capacity)
-            < u128::from(other.load) * u128::from(self.capacity)
+        let share = u128::from(self.load) * u128::from(other.capacity);
+        (self.pressed, share) < (other.pressed, u128::from(other.load) * u128::from(self.capacity))
     }
 }
 
@@ -111,7 +128,7 @@ fn better_of_two(
 ) -> Option<NodeId> {
     let first = drawn(holders, &weight, draw)?;
     let second = drawn(holders, &weight, other)?;
-    Some(if second.is_below(first) { second.node } else { first.node })
+    Some(if first.is_busy() && second.is_below(first) { second.node } else { first.node })
 }
 
 fn drawn<'a>(holders: &'a [Holder], weight: &impl Fn(&Holder) -> u64, draw: u64) -> Option<&'a Holder> {
@@ -131,7 +148,7 @@ mod tests {
     use super::*;
 
     fn holder(node: u64, capacity: u64, load: u64) -> Holder {
-        Holder { node: NodeId(node), capacity, load }
+        Holder { node: NodeId(node), capacity, load, pressed: Pressed::No }
     }
 
     fn without_own(holders: &[Holder]) -> Scene<'_> {
@@ -154,6 +171,12 @@ mod tests {
     fn load_counts_by_share_of_capacity() {
         let holders = [holder(1, 100, 20), holder(2, 10, 5)];
         assert_eq!(choose(without_own(&holders), LOW, HIGH), Placed::There(NodeId(1)));
+    }
+
+    #[test]
+    fn an_overloaded_node_is_spared_whatever_its_devices_have_to_do() {
+        let holders = [Holder { pressed: Pressed::Yes, ..holder(1, 10, 0) }, holder(2, 10, 9)];
+        assert_eq!(choose(without_own(&holders), LOW, HIGH), Placed::There(NodeId(2)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rollcall_registry::{Registrar, model::ids::DEFAULT_NAMESPACE};
 use tokio::time::Instant;
 
 use super::{
-    flight::{self, Flight},
+    flight::{Flight, advised},
     trip::Trip,
 };
 use crate::{
@@ -59,13 +59,11 @@ impl<R: Registrar> Dispatcher<R> {
             call.namespace = CompactString::const_new(DEFAULT_NAMESPACE);
         }
         let config = &self.shared.config;
-        let Some(flight) = Flight::start(&self.in_flight, config.calls_in_flight, &self.shared.metrics)
-        else {
-            return Err(flight::too_many().on_node(config.node_name.as_str()));
-        };
+        let flight = Flight::start(&self.in_flight, config.calls_in_flight, &self.shared)
+            .map_err(|failure| failure.on_node(config.node_name.as_str()))?;
         let mut flight = flight.after(attempts);
         let result = self.check_and_route(&call, &mut flight.trip).await;
-        let result = result.map_err(|failure| failure.on_node(config.node_name.as_str()));
+        let result = result.map_err(|failure| advised(failure).on_node(config.node_name.as_str()));
         flight.ended(&result);
         result
     }
@@ -95,11 +93,17 @@ impl<R: Registrar> Dispatcher<R> {
     }
 
     pub(super) async fn route_once(&self, call: &Call, trip: &mut Trip) -> Result<Reply, Failure> {
-        match (&call.device_id, &call.affinity_key) {
+        let routed = match (&call.device_id, &call.affinity_key) {
             (Some(device), _) => self.to_device(call, device, trip).await,
             (None, Some(key)) => self.to_its_own(call, key, trip).await,
             (None, None) => self.to_any(call, trip).await,
-        }
+        };
+        routed.map_err(|failure| self.sum_up_site(call, failure))
+    }
+
+    /// Nobody being there has a reason if the site was lost.
+    pub(super) fn sum_up_site(&self, call: &Call, failure: Failure) -> Failure {
+        if nobody_there(&failure) { self.sessions.sum_up_site(call, failure) } else { failure }
     }
 
     /// Routes as soon as there is a device, within `connect_wait` and the deadline.

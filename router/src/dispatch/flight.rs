@@ -4,35 +4,48 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::trip::Trip;
 use crate::{
-    metrics::Metrics,
+    core::pressure::{Work, jittered},
     outcome::{Failure, Outcome, Reason},
+    sessions::host::Shared,
 };
 
-/// Counts a call in, unless there are `limit` already.
-pub(super) fn enter(count: &AtomicUsize, limit: usize, metrics: &Metrics) -> bool {
-    if count.fetch_add(1, Ordering::Relaxed) >= limit {
+/// Counts a call in, unless the node is pressed too hard or there are `limit` already.
+///
+/// # Errors
+/// `OVERLOADED`, with advice on when to call again.
+pub(super) fn enter(count: &AtomicUsize, limit: usize, shared: &Shared) -> Result<(), Failure> {
+    let before = count.fetch_add(1, Ordering::Relaxed);
+    let entered = if before < limit {
+        shared.vitals.take_on(Work::Call, before, &shared.metrics)
+    } else {
+        shared.metrics.shed(Work::Call);
+        Err(shared.vitals.overloaded(before, "too many calls are in flight on this node"))
+    };
+    if let Err(failure) = entered {
         count.fetch_sub(1, Ordering::Relaxed);
-        return false;
+        return Err(advised(failure));
     }
-    metrics.in_flight.increment(1.0);
-    true
+    shared.metrics.in_flight.increment(1.0);
+    Ok(())
 }
 
 /// Counts a call out.
-pub(super) fn leave(count: &AtomicUsize, metrics: &Metrics) {
+pub(super) fn leave(count: &AtomicUsize, shared: &Shared) {
     count.fetch_sub(1, Ordering::Relaxed);
-    metrics.in_flight.decrement(1.0);
+    shared.vitals.call_ended();
+    shared.metrics.in_flight.decrement(1.0);
 }
 
-/// Why no further call is let in.
-pub(super) fn too_many() -> Failure {
-    Failure::not_executed(Reason::Overloaded, "too many calls are in flight on this node")
+/// Many callers get the same advice at once: each gets its own.
+pub(super) fn advised(failure: Failure) -> Failure {
+    let retry_after = failure.retry_after.map(|wait| jittered(wait, rand::random()));
+    Failure { retry_after, ..failure }
 }
 
 /// A call in flight. Dropped before [`Self::ended`], it counts as cancelled.
 pub(crate) struct Flight<'a> {
     count: &'a AtomicUsize,
-    metrics: &'a Metrics,
+    shared: &'a Shared,
     ended: bool,
     /// What its way has shown so far.
     pub(crate) trip: Trip,
@@ -40,8 +53,12 @@ pub(crate) struct Flight<'a> {
 
 impl<'a> Flight<'a> {
     /// Counts a call in, unless there are `limit` already.
-    pub(crate) fn start(count: &'a AtomicUsize, limit: usize, metrics: &'a Metrics) -> Option<Self> {
-        enter(count, limit, metrics).then(|| Self { count, metrics, ended: false, trip: Trip::new() })
+    ///
+    /// # Errors
+    /// See [`enter`].
+    pub(crate) fn start(count: &'a AtomicUsize, limit: usize, shared: &'a Shared) -> Result<Self, Failure> {
+        enter(count, limit, shared)?;
+        Ok(Self { count, shared, ended: false, trip: Trip::new() })
     }
 
     /// It was routed so many times before.
@@ -54,18 +71,18 @@ impl<'a> Flight<'a> {
     pub(crate) fn ended<T>(&mut self, result: &Result<T, Failure>) {
         self.ended = true;
         match result {
-            Ok(_) => self.metrics.answered(self.trip.path),
-            Err(failure) => self.metrics.failed(self.trip.path, failure),
+            Ok(_) => self.shared.metrics.answered(self.trip.path),
+            Err(failure) => self.shared.metrics.failed(self.trip.path, failure),
         }
     }
 }
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
-        leave(self.count, self.metrics);
+        leave(self.count, self.shared);
         if !self.ended {
             let failure = Failure::new(Reason::Cancelled, Outcome::Unknown, "");
-            self.metrics.failed(self.trip.path, &failure);
+            self.shared.metrics.failed(self.trip.path, &failure);
         }
     }
 }

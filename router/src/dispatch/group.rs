@@ -11,7 +11,7 @@ use crate::{
     call::{Call, Reply},
     core::{
         device::Queueing,
-        placement::{self, Holder, Own, Placed, Scene},
+        placement::{self, Holder, Own, Placed, Pressed, Scene},
     },
     limits,
     links::outbound::unreachable,
@@ -80,7 +80,8 @@ impl<R: Registrar> Dispatcher<R> {
     fn holder(&self, query: GroupQuery<'_>, candidate: &Candidate) -> Option<Holder> {
         let peer = self.peers.get(candidate.node).filter(|peer| peer.is_up())?;
         let load = peer.hints.load(query.namespace, query.group);
-        Some(Holder { node: candidate.node, capacity: candidate.capacity.max(1), load })
+        let pressed = if peer.is_pressed() { Pressed::Yes } else { Pressed::No };
+        Some(Holder { node: candidate.node, capacity: candidate.capacity.max(1), load, pressed })
     }
 }
 

@@ -59,7 +59,8 @@ impl<R: Registrar> DeviceSessions<R> {
                 return Err((reply, failure));
             }
             if room == Room::Ejected {
-                return Err((reply, ending::ejected()));
+                let doubted = live.shown.is_doubted();
+                return Err((reply, if doubted { ending::site_lost() } else { ending::ejected() }));
             }
             match self.hand_over(&live, &mut delivery, terms, reply) {
                 Ok(ticket) => return Ok(ticket),
@@ -88,6 +89,9 @@ impl<R: Registrar> DeviceSessions<R> {
             let failure =
                 Failure::not_executed(Reason::HolderFenced, "the holder has lost touch with its cluster");
             return Err((reply, failure));
+        }
+        if live.shown.is_doubted() {
+            return Err((reply, ending::site_lost().on_device(live.key.device.clone())));
         }
         if let Some(name) = terms.name {
             return self.enter(live, delivery, terms, name, reply);

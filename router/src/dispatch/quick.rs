@@ -87,13 +87,13 @@ impl<R: Registrar> Dispatcher<R> {
         if call.namespace.is_empty() {
             call.namespace = CompactString::const_new(DEFAULT_NAMESPACE);
         }
-        let (config, metrics) = (&self.shared.config, &self.shared.metrics);
+        let config = &self.shared.config;
         let started = Instant::now();
         if !self.is_ordinary(&call, started) {
             return Quick::Detour(call, 0);
         }
-        if !flight::enter(&self.in_flight, config.calls_in_flight, metrics) {
-            return Quick::Ended(flight::too_many().on_node(config.node_name.as_str()));
+        if let Err(failure) = flight::enter(&self.in_flight, config.calls_in_flight, &self.shared) {
+            return Quick::Ended(failure.on_node(config.node_name.as_str()));
         }
         let (mut trip, mut others) = (Trip::new(), false);
         let reply = ReplyTo::Sink(Arc::clone(inbox) as _, id);
@@ -166,7 +166,7 @@ impl<R: Registrar> Dispatcher<R> {
                 return failure.map(Err).ok_or((call, trip.attempts));
             }
         };
-        flight::leave(&self.in_flight, &self.shared.metrics);
+        flight::leave(&self.in_flight, &self.shared);
         self.shared.metrics.answered(trip.path);
         let (node, there) = match &carrier {
             Carrier::Here(_) => (CompactString::from(self.shared.config.node_name.as_str()), None),
@@ -177,7 +177,7 @@ impl<R: Registrar> Dispatcher<R> {
 
     /// A call failed that was in flight: how it ends, or nothing if it may be tried elsewhere.
     fn conclude(&self, call: &Call, trip: Trip, others: bool, failure: Failure) -> Option<Failure> {
-        flight::leave(&self.in_flight, &self.shared.metrics);
+        flight::leave(&self.in_flight, &self.shared);
         let (failure, again) = match &call.device_id {
             Some(device) => {
                 let again = is_stale(&failure);
@@ -191,6 +191,7 @@ impl<R: Registrar> Dispatcher<R> {
         if again {
             return None;
         }
+        let failure = flight::advised(self.sum_up_site(call, failure));
         let failure = failure.on_node(self.shared.config.node_name.as_str());
         self.shared.metrics.failed(trip.path, &failure);
         Some(failure)
@@ -198,7 +199,7 @@ impl<R: Registrar> Dispatcher<R> {
 
     /// A call was cancelled that was in flight.
     pub(super) fn cancelled(&self, departed: &Departed) {
-        flight::leave(&self.in_flight, &self.shared.metrics);
+        flight::leave(&self.in_flight, &self.shared);
         let failure = Failure::new(Reason::Cancelled, Outcome::Unknown, "");
         self.shared.metrics.failed(departed.trip.path, &failure);
     }

@@ -1,6 +1,6 @@
 //! Keeps one link open: dials, reads its answers, beats, and dials again with back-off.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use rand::Rng;
@@ -92,7 +92,7 @@ impl<R: Registrar> Dialer<R> {
                     Err(_status) => return "the transport failed",
                 },
                 _ = ticks.tick() => {
-                    if !self.link.tick(self.shared.device_calls.load(Ordering::Relaxed)) {
+                    if !self.link.tick(wire::beat(&self.shared)) {
                         return "nothing was heard";
                     }
                 }

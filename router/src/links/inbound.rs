@@ -133,11 +133,7 @@ impl Inbound {
     ///
     /// # Errors
     /// Why the link is to be closed.
-    pub(crate) fn received(
-        &self,
-        frame: CallFrame,
-        device_calls: u64,
-    ) -> Result<Option<Arrived>, &'static str> {
+    pub(crate) fn received(&self, frame: CallFrame, own: LinkBeat) -> Result<Option<Arrived>, &'static str> {
         let call_id = frame.call_id;
         match frame.kind {
             Some(call_frame::Kind::Call(call)) => self.call(call_id, call),
@@ -147,7 +143,7 @@ impl Inbound {
                 Ok(None)
             }
             Some(call_frame::Kind::Beat(beat)) => {
-                let beat = LinkBeat { number: beat.number, in_flight: device_calls };
+                let beat = LinkBeat { number: beat.number, ..own };
                 let beat = frame_of(0, reply_frame::Kind::Beat(beat));
                 self.push(|lanes| lanes.push_control(beat));
                 Ok(None)

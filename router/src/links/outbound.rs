@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -37,16 +37,24 @@ use crate::{
 pub(crate) struct OutboundLink {
     state: Mutex<State>,
     up: AtomicBool,
+    /// How hard the peer is pressed, as it last said.
+    pressure: AtomicU32,
 }
 
 impl OutboundLink {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State::new()), up: AtomicBool::new(false) }
+        let (up, pressure) = (AtomicBool::new(false), AtomicU32::new(0));
+        Self { state: Mutex::new(State::new()), up, pressure }
     }
 
     /// Whether it takes calls.
     pub(crate) fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)
+    }
+
+    /// How hard the peer is pressed, in percent, as it last said.
+    pub(crate) fn pressure(&self) -> u32 {
+        self.pressure.load(Ordering::Relaxed)
     }
 
     /// Of the last beat that was answered.
@@ -153,7 +161,7 @@ impl OutboundLink {
     }
 
     /// The clock moved on: beats, and takes no calls while nothing is heard. `false`: the link is dead.
-    pub(crate) fn tick(&self, device_calls: u64) -> bool {
+    pub(crate) fn tick(&self, own: LinkBeat) -> bool {
         let now = Instant::now();
         let mut state = self.state.lock();
         let silence = now.saturating_duration_since(state.last_heard);
@@ -161,7 +169,7 @@ impl OutboundLink {
         if state.beats.sent.is_none_or(|sent| now.saturating_duration_since(sent) >= limits::LINK_BEAT) {
             state.beats.number += 1;
             state.beats.sent = Some(now);
-            let beat = LinkBeat { number: state.beats.number, in_flight: device_calls };
+            let beat = LinkBeat { number: state.beats.number, ..own };
             state.lanes.push_control(CallFrame { call_id: 0, kind: Some(call_frame::Kind::Beat(beat)) });
         }
         let waker = state.waker.take();
@@ -213,6 +221,7 @@ impl OutboundLink {
                 Ok(Heard::Awaited)
             }
             Some(reply_frame::Kind::Beat(beat)) => {
+                self.pressure.store(beat.pressure_percent.min(100), Ordering::Relaxed);
                 if beat.number == state.beats.number {
                     state.beats.round_trip = state.beats.sent.map(|sent| sent.elapsed());
                 }

@@ -10,6 +10,7 @@ use rollcall_registry::model::ids::NodeId;
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{hints::Hints, outbound::OutboundLink, view::LinkView};
+use crate::limits;
 
 /// One peer and the links to it. Dropping it ends them.
 pub(crate) struct Peer {
@@ -53,6 +54,11 @@ impl Peer {
     /// Whether calls can be sent to it.
     pub(crate) fn is_up(&self) -> bool {
         self.links.iter().any(|link| link.is_up())
+    }
+
+    /// Whether it should be spared, as it last said.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.links.iter().any(|link| link.is_up() && link.pressure() >= limits::PRESSED_PERCENT)
     }
 
     /// What the node says about it.

@@ -75,9 +75,7 @@ async fn read<R: Registrar>(
         match packet {
             Ok(Ok(Some(packet))) => {
                 let taken = packet.frames.into_iter().try_for_each(|frame| {
-                    let device_calls =
-                        sessions.shared.device_calls.load(std::sync::atomic::Ordering::Relaxed);
-                    if let Some(arrived) = link.received(frame, device_calls)? {
+                    if let Some(arrived) = link.received(frame, wire::beat(&sessions.shared))? {
                         start(&sessions, &link, arrived);
                     }
                     Ok(())

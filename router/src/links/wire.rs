@@ -1,6 +1,6 @@
 //! Calls, replies and failures as they travel between nodes.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rollcall_proto::{api, peer};
@@ -11,6 +11,7 @@ use crate::{
     delivery::DeviceReply,
     outcome::{Failure, Outcome, Reason, Stage},
     payload::Payload,
+    sessions::host::Shared,
 };
 
 /// Metadata of a link: the cluster's id.
@@ -27,6 +28,12 @@ pub(crate) fn token_bytes(token: &peer::CallToken) -> Bytes {
     bytes.put_u64(token.incarnation);
     bytes.put_u64(token.call);
     bytes.freeze()
+}
+
+/// What a beat says of this node.
+pub(crate) fn beat(shared: &Shared) -> peer::LinkBeat {
+    let in_flight = shared.device_calls.load(Ordering::Relaxed);
+    peer::LinkBeat { number: 0, in_flight, pressure_percent: shared.vitals.percent() }
 }
 
 /// A proto duration; absent if it is beyond what one can hold.

@@ -18,6 +18,7 @@ use rollcall_registry::{
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
+    time::Instant,
 };
 
 use super::{
@@ -27,10 +28,11 @@ use super::{
     live::LiveDevice,
     outgoing::Outgoing,
     shared_runs::SharedRuns,
+    sites::SiteWatch,
     state::{PROTOCOL, Supersession},
     table::LiveTable,
 };
-use crate::limits;
+use crate::{core::admission::Admission, limits};
 
 /// All device sessions of this node.
 pub(crate) struct DeviceSessions<R> {
@@ -51,6 +53,8 @@ pub(crate) struct DeviceSessions<R> {
     pub(super) announcing: Mutex<HashSet<Epoch>>,
     /// Rises when a device may have become callable.
     pub(crate) arrivals: watch::Sender<u64>,
+    pub(super) admission: Mutex<Admission>,
+    pub(super) sites: SiteWatch,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     next_connection: AtomicU64,
     draining: AtomicBool,
@@ -59,6 +63,7 @@ pub(crate) struct DeviceSessions<R> {
 impl<R: Registrar> DeviceSessions<R> {
     /// No sessions yet. Must be called within a Tokio runtime.
     pub(crate) fn new(registry: Arc<R>, shared: Arc<Shared>) -> Arc<Self> {
+        let admission = Mutex::new(Admission::new(shared.config.connects_per_second, Instant::now()));
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             registry,
@@ -71,6 +76,8 @@ impl<R: Registrar> DeviceSessions<R> {
             lapsed: Arc::default(),
             announcing: Mutex::default(),
             arrivals: watch::Sender::new(0),
+            admission,
+            sites: SiteWatch::default(),
             connections: Mutex::default(),
             next_connection: AtomicU64::new(1),
             draining: AtomicBool::new(false),
@@ -128,6 +135,7 @@ impl<R: Registrar> DeviceSessions<R> {
     /// Takes a session out of the table: no new calls reach it.
     pub(super) fn take(&self, epoch: Epoch, code: CloseCode) -> Option<Arc<LiveDevice>> {
         let live = self.table.remove(epoch)?;
+        self.site_loses(&live, code);
         self.shared.metrics.closed(code);
         self.shared.metrics.sessions.set(self.table.len() as f64);
         Some(live)

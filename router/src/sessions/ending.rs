@@ -1,5 +1,7 @@
 //! The words for calls that a session could not answer.
 
+use std::time::Duration;
+
 use rollcall_proto::device::RefusedReason;
 
 use crate::{
@@ -56,9 +58,9 @@ pub(crate) fn session_ended(cause: EndCause, outcome: Outcome) -> Failure {
     }
 }
 
-/// A call that the holder did not accept.
-pub(crate) fn not_admitted(refusal: Refusal) -> Failure {
-    match refusal {
+/// A call that the holder did not accept. `backlog`: how long until the device would have had a place.
+pub(crate) fn not_admitted(refusal: Refusal, backlog: Option<Duration>) -> Failure {
+    let failure = match refusal {
         Refusal::Busy => {
             Failure::not_executed(Reason::DeviceBusy, "the device runs as many calls as its capacity allows")
         }
@@ -69,6 +71,11 @@ pub(crate) fn not_admitted(refusal: Refusal) -> Failure {
         Refusal::Retiring => {
             Failure::not_executed(Reason::StaleRoute, "a newer session of the device took over")
         }
+    };
+    let advice = backlog.map(|wait| wait.clamp(limits::RETRY_AFTER_LEAST, limits::RETRY_AFTER_MOST));
+    match (refusal, advice) {
+        (Refusal::Busy | Refusal::QueueFull, Some(wait)) => failure.retry_after(wait),
+        (Refusal::Busy | Refusal::QueueFull | Refusal::Ejected | Refusal::Retiring, _) => failure,
     }
 }
 
@@ -79,6 +86,12 @@ pub(crate) fn ejected() -> Failure {
         "the device's handlers do not answer: it is kept out for now",
     )
     .retry_after(limits::PROBE_PAUSE)
+}
+
+/// A call for a device whose site is lost.
+pub(crate) fn site_lost() -> Failure {
+    let message = "most devices of the site were lost at once, and this one has given no sign of life since";
+    Failure::not_executed(Reason::SiteLost, message).retry_after(limits::SITE_RETRY_AFTER)
 }
 
 /// A call that the agent did not start.

@@ -6,7 +6,7 @@ use rollcall_proto::device::{CloseCode, Welcome};
 use rollcall_registry::model::profile::Profile;
 
 use super::{connection::Connection, live::LiveDevice, profile::AttachRequest};
-use crate::{config::RouterConfig, metrics::Metrics};
+use crate::{config::RouterConfig, measure::Vitals, metrics::Metrics};
 
 /// Work for the node that a frame has caused.
 pub(crate) enum Request {
@@ -55,4 +55,6 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// Calls on this node's devices, in any phase.
     pub(crate) device_calls: AtomicU64,
+    /// How the node is doing.
+    pub(crate) vitals: Vitals,
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use rollcall_registry::model::{
     ids::{AttachNumber, DeviceKey, Epoch, Incarnation, InstanceId},
     profile::Profile,
@@ -29,6 +30,8 @@ pub(crate) struct LiveDevice {
     pub(crate) profile: Arc<Profile>,
     /// The connection that carries it.
     pub(crate) connection: Arc<Connection>,
+    /// Where it said it is when it came.
+    pub(crate) site: Option<CompactString>,
     /// Whether it was away before: it is led back slowly.
     pub(crate) came_back: bool,
     /// Where on that connection.

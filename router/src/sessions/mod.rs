@@ -1,5 +1,6 @@
 //! Devices that are connected to this node, whatever the transport: frames in, frames out. Placement does not live here.
 
+mod admitting;
 pub(crate) mod after;
 pub(crate) mod announcer;
 pub(crate) mod connection;
@@ -16,6 +17,7 @@ pub(crate) mod outgoing;
 pub(crate) mod profile;
 pub(crate) mod shared_runs;
 pub(crate) mod shown;
+pub(crate) mod sites;
 pub(crate) mod slot;
 mod slot_health;
 pub(crate) mod state;

@@ -17,6 +17,7 @@ use super::{
     group_load::Counted,
     live::LiveDevice,
     profile::AttachRequest,
+    sites::site_of,
     state::{Supersession, refusal},
     token::resume_token,
 };
@@ -33,10 +34,12 @@ impl<R: Registrar> DeviceSessions<R> {
     ) {
         let waiting = self.openings.fetch_add(1, Ordering::Relaxed);
         let came_back = self.was_away(&attach);
-        let opened = if waiting < limits::OPENINGS {
-            self.commit(&connection, &attach).await
-        } else {
-            Err(later(CloseCode::Overloaded, "too many devices attach at once", Duration::from_secs(1)))
+        let opened = match self.admit(&attach) {
+            Err(refused) => Err(refused),
+            Ok(()) if waiting < limits::OPENINGS => self.commit(&connection, &attach).await,
+            Ok(()) => {
+                Err(later(CloseCode::Overloaded, "too many devices attach at once", Duration::from_secs(1)))
+            }
         };
         self.openings.fetch_sub(1, Ordering::Relaxed);
         match opened {
@@ -102,6 +105,7 @@ impl<R: Registrar> DeviceSessions<R> {
         attach: AttachRequest,
         (opened, came_back): (Opened, bool),
     ) {
+        let site = site_of(&attach.profile);
         let live = Arc::new(LiveDevice {
             key: attach.key.clone(),
             epoch: opened.epoch,
@@ -112,11 +116,13 @@ impl<R: Registrar> DeviceSessions<R> {
             own: attach.profile,
             connection: Arc::clone(connection),
             slot,
+            site,
             came_back,
             shown: Arc::default(),
             counted: Counted::default(),
         });
         self.table.insert(&live);
+        self.site_gains(&live);
         self.shared.metrics.sessions.set(self.table.len() as f64);
         if connection.opened(opening, Arc::clone(&live), self.attached(&live, Stream::New)) {
             self.shared.metrics.opened.increment(1);
@@ -244,7 +250,7 @@ pub(super) enum Stream {
     GoesOn,
 }
 
-fn later(code: CloseCode, message: &str, retry_after: Duration) -> device::AttachRefused {
+pub(super) fn later(code: CloseCode, message: &str, retry_after: Duration) -> device::AttachRefused {
     device::AttachRefused { retry_after: duration(retry_after), ..refusal(code, message.to_owned()) }
 }
 

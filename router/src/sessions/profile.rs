@@ -8,7 +8,7 @@ use rollcall_registry::model::{
     profile::Profile,
 };
 
-use crate::limits;
+use crate::{core::pressure::Work, limits};
 
 /// A well-formed attach.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) struct AttachRequest {
     pub(crate) attach_number: AttachNumber,
     /// What the device is and offers.
     pub(crate) profile: Arc<Profile>,
+    /// How important it is to let the device in.
+    pub(crate) work: Work,
 }
 
 /// Checks an attach.
@@ -35,7 +37,13 @@ pub(crate) fn check_attach(attach: device::Attach) -> Result<AttachRequest, Stri
     if attach.instance == 0 {
         return Err("instance: must not be 0".to_owned());
     }
+    let work = match &attach {
+        attach if !attach.running.is_empty() || !attach.finished.is_empty() => Work::Unfinished,
+        attach if attach.newest_epoch > 0 => Work::Returning,
+        _ => Work::NewDevice,
+    };
     Ok(AttachRequest {
+        work,
         key: DeviceKey::new(&attach.namespace, &attach.device_id),
         instance: InstanceId(attach.instance),
         attach_number: AttachNumber(attach.attach_number),

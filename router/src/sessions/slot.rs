@@ -80,7 +80,9 @@ impl OpenSlot {
                 Ok(tag)
             }
             Ok(Admitted::Queued(tag)) => Ok(tag),
-            Err((reply, refusal)) => Err((reply, self.name(ending::not_admitted(refusal)))),
+            Err((reply, refusal)) => {
+                Err((reply, self.name(ending::not_admitted(refusal, self.device.backlog()))))
+            }
         }
     }
 

@@ -111,6 +111,9 @@ impl State {
             (Phase::Talking, In::Attach(attach)) => self.attach(slot, attach, after),
             (Phase::Talking, In::Update(update)) => self.update(slot, update, after),
             (Phase::Talking, In::Detach(_)) => {
+                self.open_devices()
+                    .filter(|open| open.live.slot == slot)
+                    .for_each(|open| open.live.shown.leave());
                 self.close_slot(slot, EndCause::Lost, CloseCode::Unspecified, after)
             }
             (Phase::Talking, In::Result(result)) => {
@@ -125,8 +128,16 @@ impl State {
             (Phase::Talking, In::Refused(refused)) => {
                 self.hear(slot, now, after, |slot, inbox| slot.refused(refused, inbox));
             }
-            (Phase::Talking, In::Credit(_) | In::Pong(_) | In::Event(_) | In::Credentials(_)) => {}
+            (Phase::Talking, In::Pong(_)) => self.open_devices().for_each(|open| open.live.shown.trust()),
+            (Phase::Talking, In::Credit(_) | In::Event(_) | In::Credentials(_)) => {}
         }
+    }
+
+    fn open_devices(&self) -> impl Iterator<Item = &OpenSlot> {
+        self.slots.values().filter_map(|slot| match slot {
+            Slot::Open(open) => Some(&**open),
+            Slot::Opening(_) => None,
+        })
     }
 
     fn hello(&mut self, hello: &device::Hello, welcome: Welcome, after: &mut After) {

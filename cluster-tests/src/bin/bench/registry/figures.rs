@@ -152,7 +152,9 @@ pub(crate) async fn changes(report: &mut Report, rounds: usize) -> anyhow::Resul
 /// Attaches as devices make them, on real nodes.
 pub(crate) async fn attaches(report: &mut Report, rounds: usize) -> anyhow::Result<()> {
     // Beside another: a benchmark does not wait for tests, it says how busy the machine is.
-    let cluster = ClusterPlan::of(3).beside_another().start().await?;
+    // What is measured is how many the nodes can attach, not how many they admit.
+    let plan = ClusterPlan::of(3).beside_another().flag("connect-rate", "1000000");
+    let cluster = plan.start().await?;
     let urls: Vec<String> = cluster.device_urls().into_iter().flat_map(|url| [url.clone(), url]).collect();
     for _ in 0..rounds {
         report.add(ATTACHES, attach::rate(&urls, SLOTS, SAMPLE).await?);
