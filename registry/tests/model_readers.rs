@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a thread that cannot go on fails the test")]
 
 use std::{
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,8 +15,8 @@ use rollcall_registry::{
     Routes,
     model::{
         command::{
-            Addresses, Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeUp, OpenSession,
-            SessionChange,
+            Addresses, Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason,
+            NodeUp, OpenSession, SessionChange,
         },
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId,
@@ -24,23 +25,14 @@ use rollcall_registry::{
         profile::Profile,
         state::State,
     },
-    routes::view::Route,
+    routes::{Everyone, view::Route},
 };
 
 const ENTRIES: u64 = 3_000;
 
 #[test]
 fn readers_see_whole_rows_and_never_an_index_ahead_of_them() {
-    let mut state = State::new();
-    let node = NodeId(1);
-    let (storage, addresses) = (StorageId(1), Addresses::default());
-    let member = FoundingMember { node, name: "n1".into(), storage, addresses: addresses.clone() };
-    let found =
-        FoundCluster { cluster_id: ClusterId(1), members: vec![member], token_key: [0; 32], epoch_base: 0 };
-    let (boot, registration) = (BootCounter(1), Registration(1));
-    let up = NodeUp { node, storage, boot, registration, addresses, version: "1".into(), at: UnixMillis(1) };
-    state.apply(LogIndex(1), &Command::FoundCluster(found));
-    state.apply(LogIndex(2), &Command::NodeUp(up));
+    let mut state = founded();
     state.apply(LogIndex(3), &open(3));
     let done = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = (0..2)
@@ -61,6 +53,97 @@ fn readers_see_whole_rows_and_never_an_index_ahead_of_them() {
         reader.join().unwrap();
     }
     assert!(views.iter().all(|(digest, view)| view.digest() == *digest));
+}
+
+/// A cluster of one node that is up.
+fn founded() -> State {
+    let mut state = State::new();
+    let node = NodeId(1);
+    let (storage, addresses) = (StorageId(1), Addresses::default());
+    let member = FoundingMember { node, name: "n1".into(), storage, addresses: addresses.clone() };
+    let found =
+        FoundCluster { cluster_id: ClusterId(1), members: vec![member], token_key: [0; 32], epoch_base: 0 };
+    let (boot, registration) = (BootCounter(1), Registration(1));
+    let up = NodeUp { node, storage, boot, registration, addresses, version: "1".into(), at: UnixMillis(1) };
+    state.apply(LogIndex(1), &Command::FoundCluster(found));
+    state.apply(LogIndex(2), &Command::NodeUp(up));
+    state
+}
+
+const CONNECTED: u64 = 300;
+
+#[test]
+fn who_is_connected_is_seen_as_one_entry_left_it() {
+    let mut state = founded();
+    (3..3 + CONNECTED).for_each(|index| drop(state.apply(LogIndex(index), &swap(index, false))));
+    let done = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (routes, done) = (state.routes(), Arc::clone(&done));
+            thread::spawn(move || look(&routes, &done))
+        })
+        .collect();
+    for index in 3 + CONNECTED..ENTRIES {
+        state.apply(LogIndex(index), &swap(index, true));
+    }
+    done.store(true, Ordering::Release);
+    for reader in readers {
+        assert!(reader.join().unwrap() > 0, "it never looked");
+    }
+}
+
+#[test]
+fn who_is_connected_is_said_by_group_labels_and_life() {
+    let mut state = founded();
+    state.apply(LogIndex(3), &swap(3, false));
+    let routes = state.routes();
+    let seen = |group, labels: &[(&str, &str)]| {
+        let mut seen = Vec::new();
+        let whom = Everyone { namespace: "", group, labels };
+        let index = routes.visit_connected(&whom, |device| {
+            seen.push(device.to_owned());
+            ControlFlow::Continue(())
+        });
+        (index.0, seen)
+    };
+    assert_eq!(seen(Some("sign"), &[]), (3, vec!["d3".to_owned()]));
+    assert_eq!(seen(None, &[("site", "hz1")]).1, ["d3"]);
+    assert!(seen(None, &[("site", "moon")]).1.is_empty() && seen(Some("other"), &[]).1.is_empty());
+    let (node, incarnation, at) = (NodeId(1), Incarnation(2), UnixMillis(1));
+    let down = NodeDown { node, incarnation, reason: NodeDownReason::LeaseLapsed, floor: None, at };
+    state.apply(LogIndex(4), &Command::NodeDown(down));
+    assert_eq!(seen(Some("sign"), &[]), (4, Vec::new()));
+}
+
+/// The entry at `index` opens the device of that number, and closes the one that has been connected longest.
+fn swap(index: u64, close: bool) -> Command {
+    let Command::Batch(mut batch) = open(index) else { panic!("no batch") };
+    batch.changes[0].device = DeviceKey::new("", &format!("d{index}"));
+    if close {
+        let former = index - CONNECTED;
+        // The former opened at this place of its batch.
+        let epoch = Epoch::new(0, LogIndex(former), 0);
+        let device = DeviceKey::new("", &format!("d{former}"));
+        batch.changes.push(SessionChange { device, kind: ChangeKind::Close(epoch) });
+    }
+    Command::Batch(batch)
+}
+
+fn look(routes: &Routes, done: &AtomicBool) -> usize {
+    let whom = Everyone { namespace: "", group: Some("sign"), labels: &[] };
+    let mut looks = 0;
+    while !done.load(Ordering::Acquire) {
+        let mut seen = Vec::new();
+        let index = routes.visit_connected(&whom, |device| {
+            seen.push(device[1..].parse::<u64>().unwrap());
+            ControlFlow::Continue(())
+        });
+        seen.sort_unstable();
+        let expected: Vec<u64> = (index.0 + 1 - CONNECTED..=index.0).collect();
+        assert_eq!(seen, expected, "at {index}");
+        looks += 1;
+    }
+    looks
 }
 
 /// Opens the device with as much capacity as the entry's index.

@@ -101,6 +101,8 @@ impl State {
     /// A refusal is a response like any other. Readers see all of the entry's rows once [`Routes::applied_index`]
     /// has reached it, and may see some of them earlier.
     pub fn apply(&mut self, index: LogIndex, command: &Command) -> Applied {
+        let tables = Arc::clone(self.writer.tables());
+        let _entry = tables.begin_entry();
         let applied = match command {
             Command::FoundCluster(found) => apply::found_cluster(self, found),
             Command::AdmitNode(admit) => apply::admit_node(self, admit),

@@ -9,6 +9,7 @@ mod group_index;
 mod groups;
 mod leftovers;
 pub(crate) mod life;
+mod one_moment;
 pub(crate) mod roster;
 pub(crate) mod row;
 pub(crate) mod shard;
@@ -26,6 +27,7 @@ use crate::model::{
     policy::Policy,
 };
 pub use leftovers::Leftovers;
+pub use one_moment::Everyone;
 use tables::Tables;
 use view::{Counts, NodeView};
 

@@ -10,10 +10,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use hashbrown::DefaultHashBuilder;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::{
     group_index::GroupIndex,
+    life::Life,
     roster::Roster,
     row::Row,
     shard::{Chunk, RowNumber, Shard},
@@ -24,6 +25,23 @@ use crate::{limits::ROW_SHARDS, model::ids::LogIndex};
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct Alone(pub(super) RwLock<Shard>);
+
+/// All rows and nodes as one entry left them.
+pub(super) struct Moment {
+    /// That entry.
+    pub(super) index: LogIndex,
+    /// The rows, in no order.
+    pub(super) chunks: Vec<Arc<Chunk>>,
+    roster: Arc<Roster>,
+}
+
+impl Moment {
+    /// Whether sessions of this life counted then; the life itself may have ended since.
+    pub(super) fn counts(&self, life: &Life) -> bool {
+        let node = self.roster.nodes.get(&life.node);
+        node.is_some_and(|node| node.view.up && node.view.incarnation == life.incarnation)
+    }
+}
 
 /// The tables of a replica.
 #[derive(Debug)]
@@ -36,6 +54,8 @@ pub(crate) struct Tables {
     pub(super) devices: AtomicU64,
     applied: AtomicU64,
     moves: AtomicU64,
+    /// Held while an entry is applied, and while somebody takes a look at one moment.
+    entry: Mutex<()>,
 }
 
 impl Tables {
@@ -48,7 +68,19 @@ impl Tables {
             devices: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             moves: AtomicU64::new(0),
+            entry: Mutex::new(()),
         }
+    }
+
+    /// An entry begins to be applied; it ends when the guard is dropped.
+    pub(crate) fn begin_entry(&self) -> MutexGuard<'_, ()> {
+        self.entry.lock()
+    }
+
+    /// Rows and nodes between two entries: waits for the end of one, and holds up the next.
+    pub(super) fn one_moment(&self) -> Moment {
+        let _between = self.entry.lock();
+        Moment { index: self.applied(), chunks: self.chunks(), roster: self.roster.load_full() }
     }
 
     /// The entry whose effects all readers see.
