@@ -145,6 +145,9 @@ pub const LINK_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 pub const RETRIES: u32 = 3;
 /// Retries that a node may make at once; each idempotent call pays in a fifth of one.
 pub const RETRY_BUDGET: u32 = 1_000;
+/// Further nodes or devices that a node's calls to groups may try at once; each such call pays in a fifth of one, so that a
+/// full cluster is asked a fifth more often at most.
+pub const DETOUR_BUDGET: u32 = 1_000;
 /// How long an idempotent call whose execution is unknown waits for its device to come back.
 pub const RETRY_PATIENCE: Duration = Duration::from_secs(10);
 /// How often at least such a call looks for its device.

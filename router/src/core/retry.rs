@@ -1,5 +1,7 @@
 //! What is tried again by itself, and how much of it: a budget keeps retries from multiplying a failing load.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use crate::outcome::{Failure, Outcome, Reason};
 
 /// Whether a call may be executed more than once.
@@ -51,26 +53,34 @@ pub(crate) fn sum_up(last: Failure, uncertain: Option<Failure>) -> Failure {
 /// A budget of retries: each call pays in a fifth of one, so that a failing cluster gets a fifth more load at most.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    fifths: u32,
+    fifths: AtomicU32,
     most: u32,
 }
 
 impl Budget {
     /// A full budget of this many retries.
     pub(crate) fn new(retries: u32) -> Self {
-        Self { fifths: retries * 5, most: retries * 5 }
+        Self { fifths: AtomicU32::new(retries * 5), most: retries * 5 }
     }
 
-    /// A call came that may be retried.
-    pub(crate) fn pay_in(&mut self) {
-        self.fifths = (self.fifths + 1).min(self.most);
+    /// A call came that may be retried. Writes nothing while the budget is full, as it is on a good day.
+    pub(crate) fn pay_in(&self) {
+        if self.fifths.load(Ordering::Relaxed) < self.most {
+            let more = |fifths: u32| (fifths < self.most).then_some(fifths + 1);
+            // Full meanwhile is as good.
+            let _ = self.fifths.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        }
+    }
+
+    /// Whether there is one left.
+    pub(crate) fn has_one(&self) -> bool {
+        self.fifths.load(Ordering::Relaxed) >= 5
     }
 
     /// Takes one retry out; `false`: there is none.
-    pub(crate) fn take(&mut self) -> bool {
-        let left = self.fifths.checked_sub(5);
-        self.fifths = left.unwrap_or(self.fifths);
-        left.is_some()
+    pub(crate) fn take(&self) -> bool {
+        let less = |fifths: u32| fifths.checked_sub(5);
+        self.fifths.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 }
 
@@ -88,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_budget_lets_a_fifth_of_the_calls_be_retried() {
-        let mut budget = Budget::new(10);
+        let budget = Budget::new(10);
         let at_first = (0..100).filter(|_| budget.take()).count();
         assert_eq!(at_first, 10);
         let later = (0..1_000)
@@ -98,6 +108,55 @@ mod tests {
             })
             .count();
         assert_eq!(later, 200);
+    }
+
+    /// What the gateway does by itself after each failure: elsewhere when nothing ran, and again, as an idempotent call,
+    /// when perhaps it did.
+    fn tried_again(reason: Reason) -> (bool, bool) {
+        match reason {
+            Reason::StaleRoute
+            | Reason::HolderFenced
+            | Reason::HolderDraining
+            | Reason::NotConnected
+            | Reason::DeviceBusy
+            | Reason::QueueFull
+            | Reason::DeviceEjected
+            | Reason::Overloaded => (true, false),
+            Reason::HolderUnreachable | Reason::DeviceLost => (true, true),
+            Reason::Deadline => (false, true),
+            Reason::NoDevice
+            | Reason::DeviceDisabled
+            | Reason::ActionUnknown
+            | Reason::DeviceError
+            | Reason::Cancelled
+            | Reason::PayloadTooLarge
+            | Reason::RequestIdConflict
+            | Reason::ReplyLost
+            | Reason::NoLeader
+            | Reason::RateLimited
+            | Reason::Unauthenticated
+            | Reason::PermissionDenied
+            | Reason::InvalidArgument
+            | Reason::ShuttingDown
+            | Reason::Internal => (false, false),
+        }
+    }
+
+    #[test]
+    fn each_reason_is_tried_again_where_the_table_says_so_and_nowhere_else() {
+        for reason in Reason::ALL {
+            let (elsewhere, idempotent) = tried_again(reason);
+            let [not_executed, unknown, executed] =
+                Outcome::ALL.map(|outcome| Failure::new(reason, outcome, ""));
+            assert_eq!(not_executed.retryable(), elsewhere, "{reason}");
+            assert!(!unknown.retryable() && !executed.retryable(), "{reason}");
+            let verdict = judge(&unknown, Repeatable::Yes, None);
+            assert_eq!(verdict == Verdict::Again, idempotent, "{reason}");
+            for failure in [&not_executed, &unknown, &executed] {
+                assert_eq!(judge(failure, Repeatable::No, None), Verdict::Final, "{reason}");
+            }
+            assert_eq!(judge(&executed, Repeatable::Yes, None), Verdict::Final, "{reason}");
+        }
     }
 
     proptest! {

@@ -11,7 +11,6 @@ use super::{
 use crate::{
     call::{Call, Reply},
     core::affinity::{Standing, Walk},
-    limits,
     links::outbound::unreachable,
     outcome::Failure,
 };
@@ -23,9 +22,12 @@ impl<R: Registrar> Dispatcher<R> {
     pub(super) async fn to_its_own(&self, call: &Call, key: &str, trip: &mut Trip) -> Result<Reply, Failure> {
         let members = self.members(call)?;
         let names = members.iter().map(|member| member.device.as_str());
-        let mut walk = Walk::new(key, names, limits::PLACEMENT_ATTEMPTS);
+        let mut walk = Walk::new(key, names, self.attempts());
         let mut failed = None;
         while let Some(step) = walk.next(|member| self.standing(&members[member])) {
+            if failed.is_some() {
+                self.takes_detour();
+            }
             let Member { device, session, .. } = &members[step.member];
             let aim = Aim::at(device, *session, step.queueing);
             match self.follow(call, aim, device, trip).await {

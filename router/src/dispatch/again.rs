@@ -16,7 +16,7 @@ impl<R: Registrar> Dispatcher<R> {
     pub(super) async fn route(&self, call: &Call, trip: &mut Trip) -> Result<Reply, Failure> {
         let repeatable = if call.idempotent { Repeatable::Yes } else { Repeatable::No };
         if call.idempotent {
-            self.retries.lock().pay_in();
+            self.retries.pay_in();
         }
         let mut uncertain: Option<Failure> = None;
         let (mut until, mut left) = (call.deadline, limits::RETRIES);
@@ -29,9 +29,7 @@ impl<R: Registrar> Dispatcher<R> {
             match verdict {
                 Verdict::Final => return Err(sum_up(failure, uncertain)),
                 Verdict::AsBefore => {}
-                Verdict::Again
-                    if left > 0 && call.deadline > Instant::now() && self.retries.lock().take() =>
-                {
+                Verdict::Again if left > 0 && call.deadline > Instant::now() && self.retries.take() => {
                     left -= 1;
                     until = call.deadline.min(Instant::now() + limits::RETRY_PATIENCE);
                     uncertain = Some(failure);

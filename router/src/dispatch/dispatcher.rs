@@ -6,8 +6,10 @@ use std::sync::{
 };
 
 use compact_str::CompactString;
-use parking_lot::Mutex;
-use rollcall_registry::{Registrar, model::ids::DEFAULT_NAMESPACE};
+use rollcall_registry::{
+    Registrar,
+    model::ids::{DEFAULT_NAMESPACE, LogIndex},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -32,7 +34,9 @@ pub(crate) struct Dispatcher<R> {
     pub(crate) in_flight: AtomicUsize,
     pub(crate) stopped: AtomicBool,
     pub(super) next_call: AtomicU64,
-    pub(super) retries: Mutex<Budget>,
+    pub(super) retries: Budget,
+    /// Of further nodes or devices for calls of groups that surely were not executed.
+    detours: Budget,
     pub(super) draws: Draws,
     waiters: AtomicUsize,
 }
@@ -47,7 +51,8 @@ impl<R: Registrar> Dispatcher<R> {
             in_flight: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             next_call: AtomicU64::new(rand::random()),
-            retries: Mutex::new(Budget::new(limits::RETRY_BUDGET)),
+            retries: Budget::new(limits::RETRY_BUDGET),
+            detours: Budget::new(limits::DETOUR_BUDGET),
             draws: Draws::new(rand::random()),
             waiters: AtomicUsize::new(0),
         }
@@ -69,19 +74,8 @@ impl<R: Registrar> Dispatcher<R> {
     }
 
     async fn check_and_route(&self, call: &Call, trip: &mut Trip) -> Result<Reply, Failure> {
-        if self.stopped.load(Ordering::Relaxed) {
-            return Err(Failure::not_executed(Reason::ShuttingDown, "the node shuts down"));
-        }
-        if call.payload.len() > self.shared.config.max_payload_bytes {
-            let limit = self.shared.config.max_payload_bytes;
-            let message = format!("the payload has {} bytes, the limit is {limit}", call.payload.len());
-            return Err(Failure::not_executed(Reason::PayloadTooLarge, message));
-        }
-        if self.registry.routes().applied_index() < call.min_index {
-            let patience = call.deadline.saturating_duration_since(Instant::now());
-            let waited = self.registry.wait_applied(call.min_index, patience).await;
-            waited.map_err(|_behind| too_late_to_route())?;
-        }
+        self.may_take(&call.payload)?;
+        self.reach(call.min_index, call.deadline).await?;
         if call.deadline <= Instant::now() {
             return Err(too_late_to_route());
         }
@@ -90,6 +84,48 @@ impl<R: Registrar> Dispatcher<R> {
         } else {
             self.route_when_connected(call, trip).await
         }
+    }
+
+    /// How many nodes or devices a group's call may try: one while too many calls take detours, which then may wait
+    /// there.
+    pub(super) fn attempts(&self) -> u32 {
+        self.detours.pay_in();
+        if self.detours.has_one() { limits::PLACEMENT_ATTEMPTS } else { 1 }
+    }
+
+    /// A group's call was refused, and goes elsewhere.
+    pub(super) fn takes_detour(&self) {
+        // What has begun with an empty budget left goes on.
+        let _ = self.detours.take();
+    }
+
+    /// Whether this node takes a call with this payload.
+    ///
+    /// # Errors
+    /// It shuts down, or the payload is too large.
+    pub(super) fn may_take(&self, payload: &[u8]) -> Result<(), Failure> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(Failure::not_executed(Reason::ShuttingDown, "the node shuts down"));
+        }
+        let limit = self.shared.config.max_payload_bytes;
+        if payload.len() > limit {
+            let message = format!("the payload has {} bytes, the limit is {limit}", payload.len());
+            return Err(Failure::not_executed(Reason::PayloadTooLarge, message));
+        }
+        Ok(())
+    }
+
+    /// Waits until this replica has reached an index.
+    ///
+    /// # Errors
+    /// It does not by the deadline.
+    pub(super) async fn reach(&self, index: LogIndex, deadline: Instant) -> Result<(), Failure> {
+        if self.registry.routes().applied_index() < index {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            let waited = self.registry.wait_applied(index, patience).await;
+            waited.map_err(|_behind| too_late_to_route())?;
+        }
+        Ok(())
     }
 
     pub(super) async fn route_once(&self, call: &Call, trip: &mut Trip) -> Result<Reply, Failure> {

@@ -13,7 +13,6 @@ use crate::{
         device::Queueing,
         placement::{self, Holder, Own, Placed, Pressed, Scene},
     },
-    limits,
     links::outbound::unreachable,
     outcome::{Failure, Reason},
     sessions::table::GroupQuery,
@@ -32,13 +31,16 @@ impl<R: Registrar> Dispatcher<R> {
         let labels: Vec<(&str, &str)> = call.labels().collect();
         let query = call.query(&labels);
         let mut tried: Vec<NodeId> = Vec::new();
-        let mut failed = None;
-        while (tried.len() as u32) < limits::PLACEMENT_ATTEMPTS {
+        let (mut failed, attempts) = (None, self.attempts());
+        while (tried.len() as u32) < attempts {
+            if failed.is_some() {
+                self.takes_detour();
+            }
             let choice = match self.choose(query, &tried) {
                 Ok(choice) => choice,
                 Err(failure) => return Err(failed.unwrap_or(failure)),
             };
-            let last = choice.last || tried.len() as u32 + 1 == limits::PLACEMENT_ATTEMPTS;
+            let last = choice.last || tried.len() as u32 + 1 == attempts;
             let queueing = if last { Queueing::Allowed } else { Queueing::Forbidden };
             trip.routed(self.registry.routes().applied_index());
             match self.send(call, Aim { node: choice.node, device: None, queueing }, trip).await {
