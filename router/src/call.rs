@@ -14,7 +14,7 @@ use crate::sessions::table::GroupQuery;
 pub struct Call {
     /// The namespace of group and device. Empty: `default`.
     pub namespace: CompactString,
-    /// The group that the device belongs to.
+    /// The group that the device belongs to. Empty: whichever, for a device that is named.
     pub group: CompactString,
     /// What the device is asked to do.
     pub action: CompactString,

@@ -3,6 +3,7 @@
 //! Consensus and listeners do not live here. [`Router`] is the way in; `core` decides, `sessions` talks with devices,
 //! `links` with peers, `dispatch` leads a call from its arrival to its end.
 
+pub mod broadcast;
 pub mod call;
 pub mod config;
 mod core;
@@ -17,6 +18,7 @@ mod payload;
 pub mod router;
 mod sessions;
 
+pub use broadcast::{Broadcast, BroadcastEvent, Started, Summary};
 pub use call::{Call, Reply, Timings};
 pub use config::RouterConfig;
 pub use dispatch::pipeline::{Ended, Pipeline};

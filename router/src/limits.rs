@@ -170,9 +170,38 @@ pub const CONNECT_WAITERS: usize = 10_000;
 /// How often at most a waiting call looks for its device again.
 pub const CONNECT_RECHECK: Duration = Duration::from_millis(10);
 
+/// Broadcasts that run at once on one node; more are `OVERLOADED`.
+pub const BROADCASTS: usize = 8;
+/// Devices of one broadcast: more belong into several, by label. With ids of 20 bytes these are 24 MB.
+pub const BROADCAST_TARGETS: usize = 1_000_000;
+/// Bytes of the ids of one broadcast's devices: only ids of more than 60 bytes on average come to it.
+pub const BROADCAST_ID_BYTES: usize = 64 * 1024 * 1024;
+/// Calls that one broadcast sends in a second, at most and by default: a tenth of what a node carries.
+pub const BROADCAST_RATE: u32 = 10_000;
+/// Delay of a broadcast's calls that is made up for in a burst: some ticks of the timer.
+pub const BROADCAST_SLACK: Duration = Duration::from_millis(10);
+/// Calls of one broadcast in flight at once, unless it asks for others: enough for the rate at 25 ms a call.
+pub const BROADCAST_IN_FLIGHT: u32 = 256;
+/// Calls of one broadcast in flight at once, at most: at 2 KB each these are 8 MB.
+pub const BROADCAST_IN_FLIGHT_MOST: u32 = 4_096;
+/// Bytes of a broadcast's results that its reader has not taken, beyond which nothing is sent.
+pub const BROADCAST_HELD_BYTES: u64 = 32 * 1024 * 1024;
+/// How often a broadcast calls a device that surely did not execute it and may be elsewhere in a moment.
+pub const BROADCAST_ATTEMPTS: u32 = 3;
+/// How long such a device waits before it is called again: an agent's first reconnect takes less.
+pub const BROADCAST_PAUSE: Duration = Duration::from_secs(1);
+/// Devices of one broadcast that wait so; the failures of further ones are final.
+pub const BROADCAST_AGAIN: usize = 65_536;
+/// Results between a broadcast and its transport.
+pub const BROADCAST_CHANNEL: usize = 32;
+/// The longest that a broadcast may take: a million devices at 300 a second.
+pub const BROADCAST_LONGEST: Duration = Duration::from_secs(3_600);
+
 const _: () = assert!(CHUNK_BYTES <= PAYLOAD_BYTES);
 const _: () = assert!(PACKET_BYTES + CHUNK_BYTES < 4 * 1024 * 1024);
 const _: () = assert!(PROBE_PAUSE.as_millis() < PROBE_PATIENCE.as_millis());
 const _: () = assert!(RETRY_AFTER_LEAST.as_millis() < RETRY_AFTER_MOST.as_millis());
 const _: () = assert!(LINK_BEAT.as_millis() * 3 <= LINK_SILENT.as_millis());
 const _: () = assert!(LINK_SILENT.as_millis() < LINK_DEAD.as_millis());
+const _: () = assert!(BROADCAST_IN_FLIGHT <= BROADCAST_IN_FLIGHT_MOST);
+const _: () = assert!(BROADCAST_ID_BYTES <= u32::MAX as usize);

@@ -12,6 +12,7 @@ use crate::{
 
 const CALLS: &str = "rollcall_calls_total";
 const CALLS_IN_FLIGHT: &str = "rollcall_calls_in_flight";
+const BROADCASTS: &str = "rollcall_broadcasts";
 const SESSIONS: &str = "rollcall_device_sessions";
 const SESSIONS_OPENED: &str = "rollcall_device_sessions_opened_total";
 const SESSIONS_CLOSED: &str = "rollcall_device_sessions_closed_total";
@@ -55,6 +56,8 @@ pub(crate) struct Metrics {
     failed: [[OnceLock<Counter>; FAILURES]; 2],
     /// Calls that entered through this node and have not ended.
     pub(crate) in_flight: Gauge,
+    /// Broadcasts that run.
+    pub(crate) broadcasts: Gauge,
     /// Open device sessions.
     pub(crate) sessions: Gauge,
     /// Sessions opened.
@@ -89,6 +92,7 @@ impl Metrics {
             answered,
             failed: std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new())),
             in_flight: gauge!(CALLS_IN_FLIGHT),
+            broadcasts: gauge!(BROADCASTS),
             sessions: gauge!(SESSIONS),
             opened: counter!(SESSIONS_OPENED),
             late: counter!(LATE),
@@ -153,6 +157,7 @@ fn describe() {
         "Calls that entered through this node and ended, by path, outcome and reason"
     );
     describe_gauge!(CALLS_IN_FLIGHT, Unit::Count, "Calls that entered through this node and have not ended");
+    describe_gauge!(BROADCASTS, Unit::Count, "Broadcasts that run on this node");
     describe_gauge!(SESSIONS, Unit::Count, "Open device sessions on this node");
     describe_counter!(SESSIONS_OPENED, Unit::Count, "Device sessions opened on this node");
     describe_counter!(SESSIONS_CLOSED, Unit::Count, "Device sessions ended on this node, by reason");

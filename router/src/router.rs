@@ -8,16 +8,17 @@ use std::{
 use rollcall_proto::peer::link_service_server::{LinkService, LinkServiceServer};
 use rollcall_registry::{ApplyObserver, Registrar, model::ids::NodeId};
 use tokio::{
-    sync::Notify,
+    sync::{Notify, mpsc},
     task::AbortHandle,
     time::{Instant, sleep},
 };
 
 use crate::{
+    broadcast::{Broadcast, Started},
     call::{Call, Reply},
     config::RouterConfig,
     core::pressure::Work,
-    dispatch::{dispatcher::Dispatcher, pipeline::Pipeline},
+    dispatch::{broadcast::Sender, dispatcher::Dispatcher, pipeline::Pipeline},
     limits,
     links::{
         peers::{self, Peers},
@@ -114,6 +115,26 @@ impl<R: Registrar> Router<R> {
 
     pub(crate) fn dispatcher(&self) -> &Dispatcher<R> {
         &self.inner.dispatcher
+    }
+
+    /// Calls every connected device of a group, or those that carry some labels: the devices are taken at one index of
+    /// the registry, and each has exactly one result. It ends with a summary.
+    ///
+    /// At most once to each device: it is called again only if it surely did not execute the call, up to
+    /// [`limits::BROADCAST_ATTEMPTS`] times. Memory is that of the devices' ids, [`limits::BROADCAST_TARGETS`] of them at
+    /// most, and of the calls in flight.
+    ///
+    /// # Errors
+    /// `NO_DEVICE`: there is no such device. `OVERLOADED`: too many devices, or too many broadcasts run.
+    ///
+    /// # Cancel safety
+    /// Dropping the events stops what is not sent, and cancels what is in flight at the devices.
+    pub async fn broadcast(&self, broadcast: Broadcast) -> Result<Started, Failure> {
+        let sender = Sender::prepare(&self.inner.dispatcher, broadcast).await?;
+        let (events, receiver) = mpsc::channel(limits::BROADCAST_CHANNEL);
+        let (targets, index, router) = (sender.targets(), sender.index(), self.clone());
+        tokio::spawn(async move { sender.run(&router.inner.dispatcher, events).await });
+        Ok(Started { targets, index, events: receiver })
     }
 
     /// A device connection of any transport, from this address: frames in, frames out.

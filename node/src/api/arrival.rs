@@ -46,12 +46,17 @@ impl Arrival {
     /// A gRPC deadline is kept a little early, so that the answer, which says where the time went, is read before the
     /// caller's own clock ends the call.
     pub fn deadline(&self, timeout: Option<Duration>, calls: &CallLimits) -> Instant {
+        self.within(timeout, calls.default_timeout, calls.max_timeout)
+    }
+
+    /// The same, with another default and another maximum.
+    pub fn within(&self, timeout: Option<Duration>, default: Duration, most: Duration) -> Instant {
         let by_grpc = self.grpc_deadline.map(|deadline| deadline.saturating_duration_since(self.at));
         let by_grpc = by_grpc.map(|budget| {
             budget.saturating_sub((budget / limits::DEADLINE_SLACK_SHARE).min(limits::DEADLINE_SLACK))
         });
         let asked = [by_grpc, timeout].into_iter().flatten().min();
-        self.at + asked.unwrap_or(calls.default_timeout).min(calls.max_timeout)
+        self.at + asked.unwrap_or(default).min(most)
     }
 }
 

@@ -8,11 +8,11 @@ use std::{
 use compact_str::CompactString;
 use futures::Stream;
 use rollcall_proto::api::{
-    self, InvokeRequest, InvokeResponse, InvokeStreamRequest, InvokeStreamResponse,
+    self, BroadcastRequest, InvokeRequest, InvokeResponse, InvokeStreamRequest, InvokeStreamResponse,
     invoke_service_server::InvokeService,
 };
 use rollcall_registry::{Registrar, model::ids::ClusterId};
-use rollcall_router::{Call, Failure, Reply, Router, Timings};
+use rollcall_router::{Broadcast, Call, Failure, Reply, Router, Started, Timings};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     Arrival,
+    broadcast::Answers,
     calls::{Calls, EachByItself},
     invoke_stream::CallStream,
     status, validate,
@@ -38,6 +39,12 @@ pub trait Invoker: Clone + Send + Sync + 'static {
     fn calls(&self) -> Box<dyn Calls> {
         Box::new(EachByItself::new(self.clone()))
     }
+
+    /// Calls many devices. Dropping the events stops it.
+    ///
+    /// # Errors
+    /// It was not begun.
+    fn broadcast(&self, broadcast: Broadcast) -> impl Future<Output = Result<Started, Failure>> + Send;
 
     /// The cluster that epochs and indexes belong to; `None` before it is founded.
     fn cluster_id(&self) -> Option<ClusterId>;
@@ -64,6 +71,10 @@ impl<R: Registrar + Clone> Invoker for Routed<R> {
 
     fn calls(&self) -> Box<dyn Calls> {
         Box::new(self.router.pipeline())
+    }
+
+    async fn broadcast(&self, broadcast: Broadcast) -> Result<Started, Failure> {
+        self.router.broadcast(broadcast).await
     }
 
     fn cluster_id(&self) -> Option<ClusterId> {
@@ -106,6 +117,14 @@ impl<I: Invoker> InvokeService for InvokeApi<I> {
         tokio::spawn(calls.run(request.into_inner(), self.closing.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
+
+    type BroadcastStream = Answers;
+
+    async fn broadcast(&self, request: Request<BroadcastRequest>) -> Result<Response<Answers>, Status> {
+        let arrival = Arrival::of(&request);
+        let answers = self.caller.broadcast(request.into_inner(), arrival, self.closing.clone()).await;
+        answers.map(Response::new).map_err(CallError::into_status)
+    }
 }
 
 /// Makes calls out of requests and answers out of replies.
@@ -124,9 +143,20 @@ impl<I: Invoker> Caller<I> {
     ) -> Result<InvokeResponse, CallError> {
         let call = validate::call(request, arrival, &self.calls).map_err(CallError::Invalid)?;
         let request_id = call.request_id.clone();
-        let reply =
-            self.invoker.invoke(call).await.map_err(|failure| CallError::Failed(Box::new(failure)))?;
+        let reply = self.invoker.invoke(call).await?;
         Ok(self.response(reply, request_id))
+    }
+
+    async fn broadcast(
+        &self,
+        request: BroadcastRequest,
+        arrival: Arrival,
+        closing: CancellationToken,
+    ) -> Result<Answers, CallError> {
+        let broadcast = validate::broadcast(request, arrival, &self.calls).map_err(CallError::Invalid)?;
+        let request_id = String::from(broadcast.request_id.as_str());
+        let started = self.invoker.broadcast(broadcast).await?;
+        Ok(Answers::new(started, request_id, self.cluster_id(), closing))
     }
 
     /// See [`Invoker::calls`].
@@ -141,19 +171,7 @@ impl<I: Invoker> Caller<I> {
 
     /// What the caller gets.
     pub(super) fn response(&self, reply: Reply, request_id: CompactString) -> InvokeResponse {
-        InvokeResponse {
-            payload: reply.payload,
-            content_type: reply.content_type,
-            metadata: reply.metadata,
-            device_id: reply.device_id.into(),
-            epoch: reply.epoch.0,
-            node: reply.node.into(),
-            request_id: request_id.into(),
-            attempts: reply.attempts,
-            index: reply.index.0,
-            cluster_id: self.cluster_id(),
-            timings: Some(timings(&reply.timings)),
-        }
+        response(reply, request_id.into(), self.cluster_id())
     }
 
     /// A cluster's id never changes once it is known.
@@ -177,12 +195,35 @@ pub(super) enum CallError {
     Failed(Box<Failure>),
 }
 
+impl From<Failure> for CallError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
+
 impl CallError {
     fn into_status(self) -> Status {
         match self {
             Self::Invalid(invalid) => invalid.into(),
             Self::Failed(failure) => status::of_failure(&failure),
         }
+    }
+}
+
+/// A reply as callers get it.
+pub(super) fn response(reply: Reply, request_id: String, cluster_id: String) -> InvokeResponse {
+    InvokeResponse {
+        payload: reply.payload,
+        content_type: reply.content_type,
+        metadata: reply.metadata,
+        device_id: reply.device_id.into(),
+        epoch: reply.epoch.0,
+        node: reply.node.into(),
+        request_id,
+        attempts: reply.attempts,
+        index: reply.index.0,
+        cluster_id,
+        timings: Some(timings(&reply.timings)),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod administration;
 mod arrival;
+mod broadcast;
 mod calls;
 mod cluster_service;
 mod device_service;

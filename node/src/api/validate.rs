@@ -3,9 +3,12 @@
 use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use compact_str::CompactString;
-use rollcall_proto::api::InvokeRequest;
+use rollcall_proto::api::{BroadcastRequest, InvokeRequest};
 use rollcall_registry::model::ids::{DEFAULT_NAMESPACE, LogIndex};
-use rollcall_router::{Call, Failure, Reason};
+use rollcall_router::{
+    Broadcast, Call, Failure, Reason,
+    limits::{BROADCAST_IN_FLIGHT, BROADCAST_LONGEST, BROADCAST_RATE},
+};
 use thiserror::Error;
 
 use super::Arrival;
@@ -63,10 +66,7 @@ pub fn call(request: InvokeRequest, arrival: Arrival, limits: &CallLimits) -> Re
     metadata(&request.metadata)?;
     labels(&request.labels)?;
     let connect_wait = duration("connect_wait", request.connect_wait)?.unwrap_or_default();
-    let timeout = duration("timeout", request.timeout)?;
-    if timeout == Some(Duration::ZERO) {
-        return Err(Invalid::new("timeout", "must be positive"));
-    }
+    let timeout = positive("timeout", request.timeout)?;
     Ok(Call {
         namespace: namespace(&request.namespace).into(),
         group: request.group.into(),
@@ -83,6 +83,48 @@ pub fn call(request: InvokeRequest, arrival: Arrival, limits: &CallLimits) -> Re
         min_index: LogIndex(request.min_index),
         arrived: arrival.at,
         deadline: arrival.deadline(timeout, limits),
+    })
+}
+
+/// The broadcast that a request asks for.
+///
+/// # Errors
+/// The first field that is not as it must be.
+pub fn broadcast(
+    request: BroadcastRequest,
+    arrival: Arrival,
+    limits: &CallLimits,
+) -> Result<Broadcast, Invalid> {
+    name("group", &request.group)?;
+    if request.group.is_empty() && request.labels.is_empty() {
+        return Err(Invalid::new("group", "is required, or labels are"));
+    }
+    required("action", &request.action)?;
+    name("namespace", &request.namespace)?;
+    name("request_id", &request.request_id)?;
+    at_most("content_type", request.content_type.len(), CONTENT_TYPE_BYTES)?;
+    at_most(PAYLOAD, request.payload.len(), limits.max_payload_bytes)?;
+    metadata(&request.metadata)?;
+    labels(&request.labels)?;
+    let timeout = positive("timeout", request.timeout)?;
+    let device_timeout = positive("device_timeout", request.device_timeout)?;
+    let or = |asked: u32, most: u32| if asked == 0 { most } else { asked };
+    Ok(Broadcast {
+        namespace: namespace(&request.namespace).into(),
+        group: request.group.into(),
+        action: request.action.into(),
+        payload: request.payload,
+        content_type: request.content_type.into(),
+        metadata: request.metadata,
+        labels: request.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        request_id: request_id(request.request_id),
+        idempotent: request.idempotent,
+        device_timeout: device_timeout.unwrap_or(limits.default_timeout).min(limits.max_timeout),
+        rate_per_second: or(request.rate_per_second, BROADCAST_RATE),
+        in_flight: or(request.in_flight, BROADCAST_IN_FLIGHT),
+        min_index: LogIndex(request.min_index),
+        arrived: arrival.at,
+        deadline: arrival.within(timeout, BROADCAST_LONGEST, BROADCAST_LONGEST),
     })
 }
 
@@ -150,6 +192,13 @@ fn at_most(field: &'static str, bytes: usize, most: usize) -> Result<(), Invalid
 fn duration(field: &'static str, given: Option<prost_types::Duration>) -> Result<Option<Duration>, Invalid> {
     let Some(given) = given else { return Ok(None) };
     Duration::try_from(given).map(Some).map_err(|_| Invalid::new(field, "must not be negative"))
+}
+
+fn positive(field: &'static str, given: Option<prost_types::Duration>) -> Result<Option<Duration>, Invalid> {
+    match duration(field, given)? {
+        Some(Duration::ZERO) => Err(Invalid::new(field, "must be positive")),
+        given => Ok(given),
+    }
 }
 
 /// The caller's name for the call, or one of our own: 96 random bits, which a `CompactString` holds in place.

@@ -20,7 +20,7 @@ use rollcall_proto::api::{
     invoke_stream_request::Kind, invoke_stream_response::Result as Answer,
 };
 use rollcall_registry::model::ids::{ClusterId, Epoch, LogIndex};
-use rollcall_router::{Call, Failure, Outcome, Reason, Reply, Timings};
+use rollcall_router::{Broadcast, Call, Failure, Outcome, Reason, Reply, Started, Timings};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc},
@@ -65,6 +65,10 @@ impl Invoker for Script {
             index: LogIndex(1),
             timings: Timings::default(),
         })
+    }
+
+    async fn broadcast(&self, _: Broadcast) -> Result<Started, Failure> {
+        Err(Failure::not_executed(Reason::NoDevice, "nobody is there"))
     }
 
     fn cluster_id(&self) -> Option<ClusterId> {

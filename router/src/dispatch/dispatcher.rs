@@ -37,6 +37,7 @@ pub(crate) struct Dispatcher<R> {
     pub(super) retries: Budget,
     /// Of further nodes or devices for calls of groups that surely were not executed.
     detours: Budget,
+    pub(super) broadcasts: Arc<AtomicUsize>,
     pub(super) draws: Draws,
     waiters: AtomicUsize,
 }
@@ -53,6 +54,7 @@ impl<R: Registrar> Dispatcher<R> {
             next_call: AtomicU64::new(rand::random()),
             retries: Budget::new(limits::RETRY_BUDGET),
             detours: Budget::new(limits::DETOUR_BUDGET),
+            broadcasts: Arc::default(),
             draws: Draws::new(rand::random()),
             waiters: AtomicUsize::new(0),
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod affine;
 pub(crate) mod again;
+pub(crate) mod broadcast;
 pub(crate) mod dispatcher;
 pub(crate) mod flight;
 pub(crate) mod group;
@@ -11,4 +12,5 @@ pub(crate) mod named;
 pub(crate) mod pipeline;
 mod quick;
 pub(crate) mod send;
+pub(crate) mod targets;
 pub(crate) mod trip;

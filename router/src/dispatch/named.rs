@@ -96,7 +96,8 @@ impl<R: Registrar> Dispatcher<R> {
 }
 
 fn mismatch(call: &Call, profile: &Profile) -> Option<(Reason, &'static str)> {
-    if !profile.belongs_to(&call.group) {
+    // A broadcast by labels names no group.
+    if !call.group.is_empty() && !profile.belongs_to(&call.group) {
         return Some((Reason::NoDevice, "the device does not belong to the group"));
     }
     if !profile.carries(call.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))) {

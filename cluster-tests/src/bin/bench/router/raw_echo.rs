@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rollcall_proto::api::{
-    InvokeRequest, InvokeResponse, InvokeStreamRequest,
+    BroadcastRequest, InvokeRequest, InvokeResponse, InvokeStreamRequest,
     invoke_service_server::{InvokeService, InvokeServiceServer},
 };
 use tokio::net::TcpListener;
@@ -79,6 +79,14 @@ impl InvokeService for Echo {
         &self,
         _: Request<Streaming<InvokeStreamRequest>>,
     ) -> Result<Response<Self::InvokeStreamStream>, Status> {
+        Err(Status::unimplemented("the yardstick is unary"))
+    }
+    type BroadcastStream = Empty<Result<rollcall_proto::api::BroadcastResponse, Status>>;
+
+    async fn broadcast(
+        &self,
+        _: Request<BroadcastRequest>,
+    ) -> Result<Response<Self::BroadcastStream>, Status> {
         Err(Status::unimplemented("the yardstick is unary"))
     }
 }
