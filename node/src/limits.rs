@@ -99,8 +99,8 @@ pub const PEER_QUESTION: Duration = Duration::from_millis(500);
 /// How long the commands wait for a connection to one node.
 pub const CLIENT_CONNECT: Duration = Duration::from_secs(3);
 
-/// How much longer than its timeout a command waits for a node's answer.
-pub const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
+/// Characters of an answer that a table shows.
+pub const TABLE_ANSWER_CHARS: usize = 60;
 
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MOST);
 const _: () = assert!(PAYLOAD_BYTES_LEAST < PAYLOAD_BYTES_MOST);

@@ -1,6 +1,9 @@
-//! Rollcall's contracts, by audience and version, as generated code.
+//! Rollcall's contracts, by audience and version, as generated code; with the feature `client`, calls for services.
 //!
-//! Decisions of the server do not live here, nor does anything that is not generated from `rollcall/**/*.proto`.
+//! Decisions of the server do not live here.
+
+#[cfg(feature = "client")]
+pub mod client;
 
 /// Generated from `rollcall.v1`, `rollcall.device.v1`, `rollcall.peer.v1` and `rollcall.storage.v1`.
 pub mod rollcall {

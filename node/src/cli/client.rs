@@ -1,12 +1,15 @@
 //! A connection to the first node that answers.
 
 use clap::Args;
+use rollcall_proto::client::{CallError, Client, limits::ATTEMPTS};
 use tonic::transport::{Channel, Endpoint};
 
 use super::CliError;
 use crate::{
     config::table::ADDR_VARIABLE,
-    limits::{CLIENT_CONNECT, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT},
+    limits::{
+        CLIENT_CONNECT, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_OVERHEAD_BYTES, PAYLOAD_BYTES_MOST,
+    },
 };
 
 /// Which nodes to ask.
@@ -33,6 +36,29 @@ impl Nodes {
             }
         }
         Err(CliError::Unreachable(tried))
+    }
+
+    /// Calls through them, in turn; each can be tried once at least.
+    ///
+    /// # Errors
+    /// An address is none.
+    pub(super) fn client(&self) -> Result<Client, CliError> {
+        let addresses = self.addresses();
+        let attempts = ATTEMPTS.max(addresses.len().try_into().unwrap_or(u32::MAX));
+        let client = Client::builder(addresses)
+            .attempts(attempts)
+            .message_bytes(PAYLOAD_BYTES_MOST + MESSAGE_OVERHEAD_BYTES);
+        client.build().map_err(|error| CliError::Usage(format!("--addr: {error}")))
+    }
+
+    /// A failed call, with who was tried if nobody could be reached.
+    pub(super) async fn explain(&self, error: CallError) -> CliError {
+        if error.unreachable
+            && let Err(unreachable) = self.connect().await
+        {
+            return unreachable;
+        }
+        error.into()
     }
 
     fn addresses(&self) -> Vec<String> {

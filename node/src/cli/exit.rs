@@ -2,6 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
+use rollcall_proto::client::CallError;
 use rollcall_registry::backup::BackupError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -53,6 +54,8 @@ pub enum CliError {
     Unreachable(Vec<(String, String)>),
     /// A node answered with an error.
     Answer(Box<Status>),
+    /// A call failed.
+    Call(Box<CallError>),
     /// The node did not start, or had to stop.
     Serve(Box<ServeError>),
     /// A backup, or the folder that it is for.
@@ -68,7 +71,7 @@ impl CliError {
             Self::Config(_) | Self::Usage(_) => Exit::Usage,
             Self::Unreachable(_) => Exit::Unreachable,
             Self::Backup(error) if matches!(**error, BackupError::Damaged { .. }) => Exit::Damaged,
-            Self::Answer(_) | Self::Backup(_) | Self::Io(_) => Exit::Refused,
+            Self::Answer(_) | Self::Call(_) | Self::Backup(_) | Self::Io(_) => Exit::Refused,
             Self::Serve(error) if error.was_serving() => Exit::Fault,
             Self::Serve(_) => Exit::Refused,
         }
@@ -84,6 +87,12 @@ impl From<ConfigError> for CliError {
 impl From<Status> for CliError {
     fn from(status: Status) -> Self {
         Self::Answer(Box::new(status))
+    }
+}
+
+impl From<CallError> for CliError {
+    fn from(error: CallError) -> Self {
+        Self::Call(Box::new(error))
     }
 }
 
@@ -125,6 +134,7 @@ impl fmt::Display for CliError {
                 f.write_str("\n  hint: --addr or ROLLCALL_ADDR names the API address of a node, such as http://host:7400")
             }
             Self::Answer(status) => answer(f, status),
+            Self::Call(error) => call(f, error),
             Self::Serve(error) => write!(f, "{error}"),
             Self::Backup(error) => write!(f, "{error}"),
         }
@@ -153,6 +163,28 @@ fn answer(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
         write!(f, "\n  retry after: {}", humantime::format_duration(pause))?;
     }
     if let Some(hint) = info.and_then(|info| hint(&info.reason, fact("outcome"))) {
+        write!(f, "\n  hint: {hint}")?;
+    }
+    Ok(())
+}
+
+/// A failed call in words, as [`answer`] has a status.
+fn call(f: &mut fmt::Formatter<'_>, error: &CallError) -> fmt::Result {
+    let outcome = error.outcome.as_str_name().trim_start_matches("OUTCOME_");
+    write!(f, "{} ", code_name(error.code))?;
+    if !error.reason_name.is_empty() {
+        write!(f, "{} ", error.reason_name)?;
+    }
+    write!(f, "({outcome}): {}", error.message)?;
+    for (key, value) in [("device_id", &error.device_id), ("node", &error.node), ("stage", &error.stage)] {
+        if let Some(value) = value {
+            write!(f, "\n  {key}: {value}")?;
+        }
+    }
+    if let Some(pause) = error.retry_after {
+        write!(f, "\n  retry after: {}", humantime::format_duration(pause))?;
+    }
+    if let Some(hint) = hint(&error.reason_name, Some(outcome)) {
         write!(f, "\n  hint: {hint}")?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::{io::Write, time::Duration};
 
 use clap::Args;
-use rollcall_proto::api::{InvokeRequest, InvokeResponse, invoke_service_client::InvokeServiceClient};
+use rollcall_proto::api::{InvokeRequest, InvokeResponse};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 
@@ -12,7 +12,6 @@ use super::{
     output::{self, Form, Output},
     words,
 };
-use crate::limits::{CLIENT_PATIENCE, MESSAGE_OVERHEAD_BYTES, PAYLOAD_BYTES_MOST};
 
 /// Call a device and print its answer.
 #[derive(Debug, Args)]
@@ -38,7 +37,7 @@ pub struct Invoke {
     /// The media type of the payload
     #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     content_type: String,
-    /// How long the call may take [default: the node's default, 30s]
+    /// How long the call may take [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     /// How long to wait for a device to connect, within the timeout [default: not at all]
@@ -47,7 +46,7 @@ pub struct Invoke {
     /// The name of the call [default: made by the node]
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     request_id: String,
-    /// The call may be executed more than once: the gateway may retry it
+    /// The call may be executed more than once: it is sent again when nobody knows whether it ran
     #[arg(long)]
     idempotent: bool,
     /// Calls with the same key go to the same device while it has room
@@ -62,17 +61,11 @@ pub struct Invoke {
 impl Invoke {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let (nodes, form) = (self.nodes.clone(), self.output.output);
-        let patience = self.timeout;
-        let mut request = tonic::Request::new(self.request().await?);
-        if let Some(patience) = patience {
-            // The node answers in time; this is for one that does not answer at all.
-            request.set_timeout(patience + CLIENT_PATIENCE);
-        }
-        let most = PAYLOAD_BYTES_MOST + MESSAGE_OVERHEAD_BYTES;
-        let mut client = InvokeServiceClient::new(nodes.connect().await?)
-            .max_decoding_message_size(most)
-            .max_encoding_message_size(most);
-        let response = client.invoke(request).await?.into_inner();
+        let (client, request) = (nodes.client()?, self.request().await?);
+        let response = match client.invoke(request).await {
+            Ok(response) => response,
+            Err(error) => return Err(nodes.explain(error).await),
+        };
         match form {
             Form::Json => output::print_json(&as_json(&response))?,
             Form::Text => {
@@ -105,7 +98,7 @@ impl Invoke {
 }
 
 /// The payload that an argument means.
-async fn payload(argument: Option<&str>) -> Result<Vec<u8>, CliError> {
+pub(super) async fn payload(argument: Option<&str>) -> Result<Vec<u8>, CliError> {
     match argument {
         None => Ok(Vec::new()),
         Some("-") => {
@@ -157,7 +150,7 @@ fn summary(response: &InvokeResponse) -> String {
     )
 }
 
-fn milliseconds(time: prost_types::Duration) -> Option<String> {
+pub(super) fn milliseconds(time: prost_types::Duration) -> Option<String> {
     let time = Duration::try_from(time).ok()?;
     Some(format!("{:.3} ms", time.as_secs_f64() * 1_000.0))
 }

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, in what words the answer comes, and the exit codes.
 
+mod broadcast;
 mod client;
 mod cluster;
 mod config;
@@ -51,6 +52,8 @@ pub enum Command {
     Dev(DevArgs),
     /// Call a device and print its answer.
     Invoke(invoke::Invoke),
+    /// Call every device of a group, and print each answer as it comes.
+    Broadcast(broadcast::Broadcast),
     /// Look at devices, register them, or end their sessions.
     #[command(subcommand)]
     Devices(devices::Devices),
@@ -81,6 +84,7 @@ impl Cli {
             Command::Dev(args) => return dev::run(args).await.map_err(CliError::from),
             Command::Serve(command) => Box::pin(command.run()).await,
             Command::Invoke(command) => command.run().await,
+            Command::Broadcast(command) => return command.run().await,
             Command::Devices(command) => command.run().await,
             Command::Nodes(command) => command.run().await,
             Command::Cluster(command) => command.run().await,

@@ -33,6 +33,7 @@ pub(super) fn text(layout: &Layout, children: &Children, terminal: &Terminal) ->
                 first.api
             ),
         ),
+        ("Every device of the group", format!("{rollcall} broadcast {GROUP} echo hello --addr {url}")),
         ("Who is there", format!("{rollcall} devices list --addr {url}")),
         ("Metrics", format!("curl -s http://127.0.0.1:{http}/metrics | grep ^rollcall_")),
         (

@@ -6,6 +6,7 @@ mod commands;
 mod configuration;
 mod documentation;
 mod invoke_stream;
+mod outcomes;
 mod records;
 mod services;
 mod statuses;
