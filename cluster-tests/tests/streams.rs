@@ -158,3 +158,37 @@ async fn closing_the_sending_side_lets_calls_in_flight_finish() -> anyhow::Resul
     ensure!(done == 5, "{done} answers");
     cluster.finish().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_beyond_the_bound_are_refused_under_their_tags_and_the_stream_goes_on() -> anyhow::Result<()> {
+    const BOUND: u64 = 10_000;
+    let cluster = CLUSTER.visit().await?;
+    let device = Lab::new("crowded", "crowded").capacity(20_000);
+    let device = device.attach(&[cluster.nodes[0].device_url()]).await?;
+    cluster.caught_up(SPREAD_PATIENCE).await?;
+    let mut calls = Calls::open(&cluster.nodes[0]).await?;
+    for tag in 0..BOUND {
+        calls.call(tag, sleep("crowded", 20_000)).await?;
+    }
+    device.runs(BOUND as usize).await?;
+    for tag in BOUND..BOUND + 20 {
+        calls.call(tag, echo("crowded", "one more")).await?;
+        match calls.next().await? {
+            (answered, Answer::Failure(failure)) if answered == tag => {
+                ensure!(failure.reason() == Reason::Overloaded, "{failure:?}");
+                ensure!(failure.outcome() == Outcome::NotExecuted, "{failure:?}");
+            }
+            other => anyhow::bail!("tag {tag} got {other:?}"),
+        }
+    }
+    // One goes, and there is room for one.
+    calls.send.send(InvokeStreamRequest { tag: 5, kind: Some(Kind::Cancel(CancelCall {})) }).await?;
+    ensure!(calls.next().await?.0 == 5, "the cancelled call is answered");
+    calls.call(BOUND, echo("crowded", "still here")).await?;
+    match calls.next().await? {
+        (BOUND, Answer::Response(answer)) => ensure!(answer.payload == "still here", "{answer:?}"),
+        other => anyhow::bail!("{other:?}"),
+    }
+    ensure!(device.started() as u64 == BOUND + 1, "{} handlers started", device.started());
+    cluster.finish().await
+}
