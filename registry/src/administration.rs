@@ -100,6 +100,7 @@ async fn propose(seated: &Seated, command: &Arc<Command>) -> Result<LogIndex, Ad
                 tracing::debug!(reason, %command, "proposed again");
                 may_be_made = true;
             }
+            Err(error @ LeaderError::TooLarge(_)) => return Err(AdministerError::Refused(error.to_string())),
             Err(LeaderError::Stopped(_)) => return Err(AdministerError::Stopping),
         }
         if Instant::now() >= until {

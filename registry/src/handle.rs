@@ -42,6 +42,14 @@ pub enum ChangeError {
     /// The registry refused it.
     #[error(transparent)]
     Rejected(#[from] ChangeRejection),
+    /// It takes more of the log than any one change may: it would never be committed.
+    #[error("the change takes {bytes} bytes of the log, at most {limit} are possible")]
+    TooLarge {
+        /// What it would take.
+        bytes: usize,
+        /// What is possible.
+        limit: usize,
+    },
     /// The node lost its lease and registers again; try again.
     #[error("the node registers again")]
     Lapsed,

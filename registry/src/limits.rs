@@ -40,6 +40,9 @@ pub const LINGERING_COHORTS: usize = 256;
 pub const SNAPSHOT_RECORD_BYTES: usize = 1024 * 1024;
 /// Events kept for watchers that resume; older cursors are told so.
 pub const WATCH_HISTORY: usize = 65_536;
+/// Sessions of nodes that went down, kept for watchers beside the events: some 48 bytes each. Beyond it the oldest changes
+/// go; a node that took more with it is told to watchers as a cursor that is too old.
+pub const WATCH_LOST_SESSIONS: u64 = 1 << 20;
 /// Events that one watcher copies out of the history at a time.
 pub const WATCH_AHEAD: usize = 256;
 
@@ -70,6 +73,10 @@ pub const LOG_APPENDS_IN_FLIGHT: usize = 2;
 pub const LOG_CONTROLS_QUEUED: usize = 64;
 /// The largest log entry. A batch of [`BATCH_BYTES`] fits twice; one entry always fits an append RPC.
 pub const LOG_ENTRY_BYTES: usize = 1024 * 1024;
+/// What an entry takes beside its command: log id and lengths.
+pub const LOG_ENTRY_HEAD_BYTES: usize = 64;
+/// The longest name or address of a member: a DNS name has 253 bytes.
+pub const MEMBER_TEXT_BYTES: usize = 1024;
 /// Entry bytes gathered into one flush: bounds how long the first of them waits for the last.
 pub const LOG_FLUSH_BYTES: usize = 8 * 1024 * 1024;
 /// The largest atomic write into sled. A longer append is written as several, then flushed once.
@@ -129,6 +136,8 @@ pub const PEER_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 pub const APPEND_PROGRESS: Duration = Duration::from_secs(2);
 /// How long a whole snapshot may take to send.
 pub const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(300);
+/// How long a receiver waits for the next part: a disk that reads slowly is not given up, a sender that is gone is.
+pub const SNAPSHOT_PROGRESS: Duration = Duration::from_secs(10);
 /// The size of a snapshot's parts on the wire.
 pub const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
 /// How long a request to the leader may take before another try.
@@ -168,6 +177,13 @@ pub const COMPARE_EVERY: Duration = Duration::from_millis(200);
 
 const _: () = assert!(RAFT_HEARTBEAT.as_millis() * 4 <= RAFT_ELECTION_MIN.as_millis());
 const _: () = assert!(RAFT_ELECTION_MAX.as_millis() < LEASE_TTL.as_millis());
+// A leader grants on a quorum's ack that is at most an election time-out old, and a node counts from when it sent the beat: what a
+// deposed leader grants last ends before a follower that no longer hears it can lead and end that node's life. The margin covers
+// the difference, and the clocks' drift over one lease.
+const _: () = assert!(RAFT_ELECTION_MIN.as_millis() <= LEASE_MARGIN.as_millis());
+const _: () = assert!((LEASE_MARGIN.as_millis() + RAFT_ELECTION_MAX.as_millis()) * 2 < LEASE_TTL.as_millis());
+const _: () = assert!(SNAPSHOT_PROGRESS.as_millis() * 2 < SNAPSHOT_DEADLINE.as_millis());
+const _: () = assert!(LOG_ENTRY_HEAD_BYTES + BATCH_BYTES < LOG_ENTRY_BYTES / 2);
 /// How often a leader looks for lapsed leases.
 pub const LEASE_TICK: Duration = Duration::from_millis(200);
 /// Beats that may wait for the leader's table; more are dropped, and come again.

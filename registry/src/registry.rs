@@ -19,8 +19,12 @@ use crate::{
         folder::Folder,
     },
     model::{
-        command::{Addresses, ChangeKind, Command, NodeDown, NodeDownReason, OpenSession, SessionChange},
+        command::{
+            Addresses, ChangeKind, Command, NodeDown, NodeDownReason, NodeDraining, OpenSession,
+            SessionChange,
+        },
         ids::{ClusterId, DeviceKey, Epoch, Incarnation, LogIndex, NodeId},
+        policy::RegistrationMode,
         profile::Profile,
     },
     observers::{Cursor, Observers, Watch, WatchError, WatchHistory},
@@ -46,6 +50,8 @@ pub struct RegistryConfig {
     pub advertise: Addresses,
     /// The version that runs.
     pub version: String,
+    /// Which devices may attach to a cluster that this node founds. One that is there has its own rule.
+    pub registration: RegistrationMode,
     /// How many nodes shall vote: one of [`crate::limits::VOTERS`]. The leader's counts; give the same to all.
     pub voters: usize,
 }
@@ -114,7 +120,7 @@ impl Registry {
         let opened = opened.map_err(|panic| StartError::Consensus(panic.to_string()))??;
         let fatal = FatalSender::new();
         let watching = tokio::spawn(report_fault(opened.log.backend().clone(), fatal.clone()));
-        let history = WatchHistory::new();
+        let history = WatchHistory::new(opened.machine.routes());
         opened.observers.add(Arc::new(history.clone()));
         let restored = opened.machine.routes().applied_index();
         if restored != LogIndex(0) {
@@ -185,7 +191,7 @@ impl Registry {
     /// # Errors
     /// See [`WatchError`].
     pub fn watch(&self, after: Option<Cursor>) -> Result<Watch, WatchError> {
-        self.inner.history.watch(after, &self.inner.routes)
+        self.inner.history.watch(after)
     }
 
     /// An index at which a read of this node's replica is linearizable, once [`Registrar::wait_applied`] has it.
@@ -233,6 +239,19 @@ impl Registry {
         self.inner.fatal.stopped().await
     }
 
+    /// Says to the cluster that this node is about to stop: others then give it no new work. Tries for a moment.
+    ///
+    /// # Cancel safety
+    /// Dropped, it may be said or not.
+    pub async fn start_draining(&self) {
+        let incarnation = self.inner.lease.incarnation();
+        let Some(seated) = self.inner.seated.get().filter(|_| incarnation != Incarnation(0)) else { return };
+        let draining = NodeDraining { node: seated.seat().node, incarnation };
+        if !seated.leader.propose_soon(&Arc::new(Command::NodeDraining(draining))).await {
+            tracing::warn!("the cluster was not told that this node drains");
+        }
+    }
+
     /// Leaves: ends this node's incarnation, hands leadership over, stops Raft. Without a quorum it stops all the same.
     pub async fn shutdown(&self) {
         if let Some(seated) = self.inner.seated.get() {
@@ -261,7 +280,10 @@ impl Registry {
 
     async fn change(&self, device: DeviceKey, kind: ChangeKind) -> Result<Opened, ChangeError> {
         let seated = self.inner.seated.get().ok_or(ChangeError::Lapsed)?;
-        seated.batcher.submit(SessionChange { device, kind }).await
+        let change = SessionChange { device, kind };
+        raft::judge_change(&change)
+            .map_err(|large| ChangeError::TooLarge { bytes: large.bytes, limit: large.limit })?;
+        seated.batcher.submit(change).await
     }
 }
 

@@ -17,7 +17,7 @@ use rollcall_registry::{
     model::{
         command::{
             Addresses, AdmitNode, Batch, ChangeKind, Command, DeleteDevice, Expect, FoundCluster,
-            FoundingMember, LogFloor, NodeDown, NodeDownReason, NodeUp, OpenSession, PutDevice,
+            FoundingMember, LogFloor, NodeDown, NodeDownReason, NodeDraining, NodeUp, OpenSession, PutDevice,
             RemoveExpired, RemoveNode, SessionChange, SetPolicy, SetSuffrage, Suffrage, Sweep,
         },
         ids::{
@@ -89,6 +89,7 @@ fn founding() -> impl Strategy<Value = Command> {
                 members,
                 token_key,
                 epoch_base,
+                registration: Default::default(),
             })
         },
     )
@@ -181,6 +182,10 @@ fn command() -> impl Strategy<Value = Command> {
         })),
         (0..4_u64, suffrage())
             .prop_map(|(node, suffrage)| Command::SetSuffrage(SetSuffrage { node: NodeId(node), suffrage })),
+        (any::<u64>(), any::<u64>()).prop_map(|(node, incarnation)| {
+            let (node, incarnation) = (NodeId(node), Incarnation(incarnation));
+            Command::NodeDraining(NodeDraining { node, incarnation })
+        }),
         (any::<u64>(), any::<u64>(), any::<u64>(), vec(change(), 0..8), any::<u64>()).prop_map(
             |(node, incarnation, number, changes, at)| Command::Batch(Batch {
                 node: NodeId(node),
@@ -238,6 +243,7 @@ fn lively() -> Vec<Command> {
             members: vec![member],
             token_key: [1; 32],
             epoch_base: 0,
+            registration: Default::default(),
         }),
         Command::NodeUp(up),
         Command::Batch(Batch {

@@ -33,7 +33,13 @@ impl Churn {
         let member = FoundingMember { node, name: "n1".into(), storage, addresses: addresses.clone() };
         let (cluster_id, token_key) = (ClusterId(1), [0; 32]);
         let mut churn = Self { state: State::new(), index: 0, batches: 0 };
-        let founding = FoundCluster { cluster_id, members: vec![member], token_key, epoch_base: 0 };
+        let founding = FoundCluster {
+            cluster_id,
+            members: vec![member],
+            token_key,
+            epoch_base: 0,
+            registration: Default::default(),
+        };
         churn.apply(Command::FoundCluster(founding));
         let (boot, registration, at) = (BootCounter(1), Registration(1), UnixMillis(1));
         let up = NodeUp { node, storage, boot, registration, addresses, version: "1".into(), at };

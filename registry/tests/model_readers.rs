@@ -61,8 +61,13 @@ fn founded() -> State {
     let node = NodeId(1);
     let (storage, addresses) = (StorageId(1), Addresses::default());
     let member = FoundingMember { node, name: "n1".into(), storage, addresses: addresses.clone() };
-    let found =
-        FoundCluster { cluster_id: ClusterId(1), members: vec![member], token_key: [0; 32], epoch_base: 0 };
+    let found = FoundCluster {
+        cluster_id: ClusterId(1),
+        members: vec![member],
+        token_key: [0; 32],
+        epoch_base: 0,
+        registration: Default::default(),
+    };
     let (boot, registration) = (BootCounter(1), Registration(1));
     let up = NodeUp { node, storage, boot, registration, addresses, version: "1".into(), at: UnixMillis(1) };
     state.apply(LogIndex(1), &Command::FoundCluster(found));

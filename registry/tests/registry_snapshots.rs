@@ -4,8 +4,31 @@
 
 mod cluster;
 
-use cluster::{cluster, device, open_session, places, start, stop_all};
-use rollcall_registry::{Cursor, Registrar, WatchError, model::ids::LogIndex};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use cluster::{Node, Place, cluster, device, open_session, places, start, stop_all};
+use rollcall_proto::{
+    peer::{
+        InstallSnapshotRequest, SnapshotHead, install_snapshot_request::Part,
+        raft_service_client::RaftServiceClient,
+    },
+    storage::{SnapshotHeader, Vote},
+};
+use rollcall_registry::{
+    Cursor, Registrar, Registry, WatchError,
+    limits::SNAPSHOT_PROGRESS,
+    model::ids::{LogIndex, NodeId},
+    raft::Seat,
+};
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Code, Request, Status};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_catches_up_when_the_log_is_purged() {
@@ -59,5 +82,111 @@ async fn a_node_that_restarts_from_a_snapshot_knows_how_far_its_history_reaches(
     let again = node.registry.open(phone, open_session(2)).await.unwrap();
     assert!(again.epoch > opened.epoch);
     while watch.next().await.unwrap().cursor.index < again.index {}
+    node.stop().await;
+}
+
+/// Sends a snapshot that says this of itself, as the leader would, and then these bytes; the receiver's word.
+async fn sent(
+    place: &Place,
+    node: &Node,
+    head: SnapshotHead,
+    body: impl Stream<Item = Bytes> + Send + 'static,
+) -> Status {
+    let cluster = node.registry.status().cluster_id.unwrap();
+    let parts = body.map(Part::Data);
+    let parts = tokio_stream::once(Part::Head(head)).chain(parts);
+    let mut request = Request::new(parts.map(|part| InstallSnapshotRequest { part: Some(part) }));
+    Seat { cluster, node: NodeId(2) }.sign(node.id(), request.metadata_mut());
+    let mut leader = RaftServiceClient::connect(format!("http://{}", place.addr)).await.unwrap();
+    let answer = tokio::time::timeout(SNAPSHOT_PROGRESS * 2, leader.install_snapshot(request)).await;
+    answer.expect("the receiver gives up").expect_err("it is refused")
+}
+
+fn files(place: &Place) -> Vec<String> {
+    let entries = std::fs::read_dir(place.dir.join("snapshots")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_is_not_what_its_head_says_is_refused_and_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let founders = places(root.path(), &["n1", "n2", "n3"]);
+    let nodes = cluster(&founders).await;
+    let (place, node) = (&founders[0], &nodes[0]);
+    let before = files(place);
+    let body = Bytes::from_static(b"0123456789");
+    let head = |format: u32| SnapshotHead {
+        vote: Some(Vote { term: 1, node: 2, committed: true }),
+        header: Some(SnapshotHeader { format, ..SnapshotHeader::default() }),
+        bytes: 10,
+        crc32c: crc32c::crc32c(b"0123456789"),
+    };
+    let once = |body: &Bytes| tokio_stream::once(body.clone());
+
+    let newer = sent(place, node, head(99), once(&body)).await;
+    assert_eq!(newer.code(), Code::FailedPrecondition);
+    assert!(newer.message().contains("format 99") && newer.message().contains("upgrade"), "{newer}");
+    let damaged = sent(place, node, SnapshotHead { crc32c: 1, ..head(1) }, once(&body)).await;
+    assert_eq!(damaged.code(), Code::DataLoss);
+    let longer = sent(place, node, SnapshotHead { bytes: 9, ..head(1) }, once(&body)).await;
+    assert_eq!(longer.code(), Code::DataLoss);
+    let cut_short = sent(place, node, SnapshotHead { bytes: 11, ..head(1) }, once(&body)).await;
+    assert_eq!(cut_short.code(), Code::DataLoss);
+    let silent = sent(place, node, head(1), tokio_stream::pending()).await;
+    assert_eq!(silent.code(), Code::DeadlineExceeded);
+
+    assert_eq!(files(place), before, "something is left");
+    let opened = nodes[1].registry.open(device("phone"), open_session(1)).await.unwrap();
+    node.has(opened.index).await;
+    stop_all(nodes).await;
+}
+
+/// Opens and closes sessions until told to stop.
+async fn churn(registry: Registry, stop: Arc<AtomicBool>) -> u64 {
+    let mut changes = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let phone = device(&format!("churned-{}", changes % 50));
+        if let Ok(opened) = registry.open(phone.clone(), open_session(changes + 1)).await {
+            registry.close(phone, opened.epoch);
+            changes += 1;
+        }
+    }
+    changes
+}
+
+fn bytes_on_disk(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    // What is there a moment ago may be gone: snapshots replace each other.
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => bytes_on_disk(&entry.path()),
+            Ok(found) => found.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_purged_again_and_again_takes_no_more_room() {
+    let root = tempfile::tempdir().unwrap();
+    let place = &places(root.path(), &["n1"])[0];
+    let node = cluster(std::slice::from_ref(place)).await.remove(0);
+    let stop = Arc::new(AtomicBool::new(false));
+    let loads: Vec<_> =
+        (0..8).map(|_| tokio::spawn(churn(node.registry.clone(), Arc::clone(&stop)))).collect();
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        let begun = node.registry.routes().applied_index();
+        node.has(LogIndex(begun.0 + 400)).await;
+        node.registry.compact_log().await.unwrap();
+        sizes.push(bytes_on_disk(&place.dir));
+    }
+    stop.store(true, Ordering::SeqCst);
+    for load in loads {
+        load.await.unwrap();
+    }
+    // A file system that grew with the log would be six times larger in the end.
+    assert!(sizes[5] <= sizes[0] * 2 + 4 * 1024 * 1024, "{sizes:?}");
+    assert_eq!(files(place).len(), 1, "older snapshots stay: {:?}", files(place));
     node.stop().await;
 }

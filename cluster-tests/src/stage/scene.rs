@@ -35,7 +35,7 @@ pub(super) const CAPACITY: u32 = 8;
 pub struct Stage {
     /// The nodes.
     pub cluster: Cluster,
-    /// The devices; they begin [`DEVICES_A_NODE`] on each node and may move to any.
+    /// The devices; they begin `DEVICES_A_NODE` on each node and may move to any.
     pub devices: Vec<LabDevice>,
     /// What is recorded of this run.
     pub journal: Arc<Journal>,

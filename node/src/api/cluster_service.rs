@@ -38,7 +38,11 @@ impl<C: Cluster> ClusterApi<C> {
         } else {
             NodeRole::Learner
         };
-        let state = if node.up { NodeState::Up } else { NodeState::Down };
+        let state = match (node.up, node.draining) {
+            (true, false) => NodeState::Up,
+            (true, true) => NodeState::Draining,
+            (false, _) => NodeState::Down,
+        };
         Node {
             name: node.name.to_string(),
             node_id: node.id.0,

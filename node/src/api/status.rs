@@ -259,6 +259,9 @@ impl Refusal {
             }
             // Nothing but an attach is refused so.
             ChangeError::Rejected(ChangeRejection::NotRegistered) => Self::unknown_device(device_id),
+            ChangeError::TooLarge { .. } => {
+                Self::new(Code::InvalidArgument, Reason::InvalidArgument.as_str(), error.to_string())
+            }
             ChangeError::Lapsed => unavailable(Reason::HolderFenced),
             ChangeError::Stopping => unavailable(Reason::ShuttingDown),
         }

@@ -6,7 +6,7 @@ use rollcall_proto::api::{
 };
 use rollcall_registry::model::{
     event::Event,
-    ids::{ClusterId, DeviceKey, LogIndex, NodeId},
+    ids::{ClusterId, DeviceKey, LogIndex},
     profile::Profile,
 };
 use rollcall_router::Reason;
@@ -82,7 +82,6 @@ async fn follow<C: Cluster>(
             () = sender.closed() => return,
         };
         let message = match item {
-            Ok(WatchItem { event: Event::NodeDown { node, .. }, .. }) => Err(lost(&cluster, node).into()),
             Ok(item) => match change(&cluster, &filter, item) {
                 Some(change) => Ok(change),
                 None => continue,
@@ -94,13 +93,6 @@ async fn follow<C: Cluster>(
             return;
         }
     }
-}
-
-/// A node's sessions ended all at once, and the log does not name them: the watcher has to look.
-fn lost<C: Cluster>(cluster: &C, node: NodeId) -> Refusal {
-    let node = view::node_name(node, cluster.routes());
-    let message = format!("{node} went down with all its sessions: list again, then watch from there");
-    Refusal::new(Code::OutOfRange, reason::CURSOR_TOO_OLD, message).with("node", node)
 }
 
 /// The change that an event is to this watcher.
@@ -117,9 +109,8 @@ fn change<C: Cluster>(cluster: &C, filter: &Filter, item: WatchItem) -> Option<W
             let shown = filter.show(device, profile, enabled(device))?;
             (DeviceEventKind::Updated, shown, Some(view::session_of(session, profile, routes)))
         }
-        Event::Closed { device, .. } => {
-            let profile = known(device).map(|view| view.profile).unwrap_or_default();
-            (DeviceEventKind::Disconnected, filter.show(device, &profile, enabled(device))?, None::<Session>)
+        Event::Closed { device, profile, .. } => {
+            (DeviceEventKind::Disconnected, filter.show(device, profile, enabled(device))?, None::<Session>)
         }
         Event::Created { device, profile } => {
             (DeviceEventKind::Created, filter.show(device, profile, enabled(device))?, None)

@@ -26,7 +26,9 @@ impl Serve {
         let metrics = telemetry::install_metrics().map_err(|error| CliError::Io(error.to_string()))?;
         tokio::spawn(telemetry::keep_up_metrics(metrics.clone(), Some(log.dropped_lines())));
         let stop = stop_on_signals()?;
-        if let Ended::Removed(reason) = lifecycle::serve::<Registry>(settings, metrics, stop).await? {
+        if let Ended::Removed(reason) =
+            Box::pin(lifecycle::serve::<Registry>(settings, metrics, stop)).await?
+        {
             eprintln!("rollcall: {reason}");
         }
         Ok(())

@@ -75,6 +75,10 @@ impl Cluster for Registry {
         Self::fatal(self).await.to_string()
     }
 
+    async fn start_draining(&self) {
+        Self::start_draining(self).await;
+    }
+
     async fn shutdown(&self) {
         Self::shutdown(self).await;
     }

@@ -105,6 +105,12 @@ pub trait Cluster: Registrar + Clone {
     /// Resolves when the node must stop, and says why.
     fn fatal(&self) -> impl Future<Output = String> + Send;
 
+    /// Says to the cluster that this node is about to stop; tries for a moment.
+    ///
+    /// # Cancel safety
+    /// Dropped, it may be said or not.
+    fn start_draining(&self) -> impl Future<Output = ()> + Send;
+
     /// Leaves cleanly.
     fn shutdown(&self) -> impl Future<Output = ()> + Send;
 }

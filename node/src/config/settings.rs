@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use rollcall_registry::model::policy::RegistrationMode;
 use tracing_subscriber::EnvFilter;
 
 use super::{BadValue, ConfigError, Effective, HostPort, Layers, Written, table, value};
@@ -18,6 +19,8 @@ pub struct Settings {
     pub join: Vec<HostPort>,
     /// How many founders a new cluster has; 0: this node only joins.
     pub bootstrap_expect: usize,
+    /// Which devices may attach to a cluster that this node founds.
+    pub registration: RegistrationMode,
     /// How many nodes shall vote.
     pub voters: usize,
     /// What the listeners are bound to.
@@ -102,6 +105,7 @@ impl Settings {
             data_dir: layers.parsed(&table::DATA_DIR, value::path)?,
             join: layers.parsed(&table::JOIN, value::host_ports)?,
             bootstrap_expect: layers.parsed(&table::BOOTSTRAP_EXPECT, value::count)?,
+            registration: layers.parsed(&table::REGISTRATION, registration)?,
             voters: layers.parsed(&table::VOTERS, voters)?,
             listen: Listeners::from_layers(layers)?,
             advertise: Addresses::from_layers(layers)?,
@@ -194,6 +198,14 @@ impl LogSettings {
             filter: layers.parsed(&table::LOG_LEVEL, log_filter)?,
             format: layers.parsed(&table::LOG_FORMAT, log_format)?,
         })
+    }
+}
+
+fn registration(text: &str) -> Result<RegistrationMode, BadValue> {
+    match text {
+        "open" => Ok(RegistrationMode::Open),
+        "known" => Ok(RegistrationMode::Known),
+        _ => Err(BadValue::new("no such mode", "open, known")),
     }
 }
 

@@ -92,6 +92,11 @@ settings! {
     VOTERS = "voters", "COUNT", Text("3"),
         "How many nodes vote, 3 or 5; further ones are learners with the full replica. The same on all nodes",
         "with 3 any one may be lost; with 5 any two, and each change waits for three disks";
+    /// Who may attach at first.
+    REGISTRATION = "registration", "open|known", Text("open"),
+        "Which devices may attach to a cluster that this node founds: any, or those that have a record. Read at the founding; \
+         later `rollcall devices policy --registration` changes it",
+        "a first device attaches without further ado";
     /// The API listener.
     API_ADDR = "api_addr", "IP:PORT", Text("0.0.0.0:7400"),
         "Listener for services: gRPC API, health, reflection",

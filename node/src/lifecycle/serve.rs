@@ -99,6 +99,7 @@ fn cluster_config(settings: &Settings, bound: &Bound) -> ClusterConfig {
         bootstrap_expect: settings.bootstrap_expect,
         advertise: bound.advertised(&settings.advertise),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        registration: settings.registration,
         voters: settings.voters,
     }
 }
@@ -228,7 +229,14 @@ impl<C: Cluster> Node<C> {
         self.progress.send_modify(|progress| progress.draining = true);
         tracing::info!(grace_s = self.settings.drain_grace.as_secs_f64(), "draining");
         self.close_devices.cancel();
-        self.router.drain(self.settings.drain_grace).await;
+        let drained = self.router.drain(self.settings.drain_grace);
+        tokio::pin!(drained);
+        // Devices are told at once; a cluster without a leader must not hold that up, nor the end.
+        tokio::select! {
+            () = &mut drained => return,
+            () = self.cluster.start_draining() => {}
+        }
+        drained.await;
     }
 
     async fn leave(self) {

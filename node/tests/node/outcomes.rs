@@ -33,7 +33,11 @@ fn expected(reason: Reason) -> Again {
         | Reason::DeviceLost
         | Reason::NoLeader
         | Reason::ShuttingDown => Again::Safely,
-        Reason::DeviceBusy | Reason::QueueFull | Reason::Overloaded | Reason::RateLimited => Again::WhenTold,
+        Reason::DeviceBusy
+        | Reason::QueueFull
+        | Reason::SiteLost
+        | Reason::Overloaded
+        | Reason::RateLimited => Again::WhenTold,
         Reason::ReplyLost => Again::OnlyUncertain,
         Reason::NoDevice
         | Reason::NotConnected

@@ -229,19 +229,6 @@ async fn a_watcher_sees_a_device_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_is_told_to_list_again_when_a_node_goes_down() {
-    let node = TestNode::ready(&[]).await;
-    let mut client = RegistryServiceClient::new(node.api().await);
-    let mut changes =
-        client.watch_devices(WatchDevicesRequest::default()).await.expect("a watch").into_inner();
-    changes.message().await.expect("a message").expect("a message");
-    node.cluster.lapse();
-    let status = changes.message().await.expect_err("a status");
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::OutOfRange, "CURSOR_TOO_OLD"));
-    assert_eq!(fact(&status, "node"), Some(node.cluster.config().name.clone()));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_only_ended_at_the_epoch_that_was_meant() {
     let node = TestNode::ready(&[]).await;
     let held = attach(node.devices().await, "phone-1", &["sign"], &[]).await;

@@ -76,6 +76,7 @@ fn commands(batches: &[Vec<u8>]) -> Vec<Command> {
         members: (1..=3).map(member).collect(),
         token_key: [3; 32],
         epoch_base: 500,
+        registration: Default::default(),
     };
     let mut commands = vec![Command::FoundCluster(founding), Command::NodeUp(up(1)), Command::NodeUp(up(2))];
     for (number, devices) in (1..).zip(batches) {

@@ -20,4 +20,5 @@ pub(crate) use device_rows::*;
 pub use error::CodecError;
 pub(crate) use fields::*;
 pub use profile::{profile_from_proto, profile_to_proto};
+pub(crate) use record_commands::{registration_from_proto, registration_to_proto};
 pub(crate) use snapshot_rows::*;

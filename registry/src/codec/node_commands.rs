@@ -2,11 +2,15 @@
 
 use rollcall_proto::storage as proto;
 
-use super::{CodecError, fields::*};
+use super::{
+    CodecError,
+    fields::*,
+    record_commands::{registration_from_proto, registration_to_proto},
+};
 use crate::model::{
     command::{
-        AdmitNode, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp, RemoveNode, SetSuffrage,
-        Suffrage,
+        AdmitNode, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeDraining, NodeUp, RemoveNode,
+        SetSuffrage, Suffrage,
     },
     ids::{BootCounter, Incarnation, NodeId, Registration, UnixMillis},
 };
@@ -23,6 +27,7 @@ pub(super) fn found_cluster_to_proto(found: &FoundCluster) -> proto::FoundCluste
         members: found.members.iter().map(member).collect(),
         token_key: bytes_to_proto(&found.token_key),
         epoch_base: found.epoch_base,
+        registration: registration_to_proto(found.registration).into(),
     }
 }
 
@@ -40,6 +45,7 @@ pub(super) fn found_cluster_from_proto(found: proto::FoundCluster) -> Result<Fou
         members: found.members.into_iter().map(member).collect::<Result<_, CodecError>>()?,
         token_key: token_key_from_proto(&found.token_key)?,
         epoch_base: found.epoch_base,
+        registration: registration_from_proto(found.registration)?.unwrap_or_default(),
     })
 }
 
@@ -119,6 +125,14 @@ pub(super) fn remove_node_to_proto(remove: &RemoveNode) -> proto::RemoveNode {
 
 pub(super) fn remove_node_from_proto(remove: &proto::RemoveNode) -> RemoveNode {
     RemoveNode { node: NodeId(remove.node_id), at: UnixMillis(remove.at_unix_ms) }
+}
+
+pub(super) fn node_draining_to_proto(draining: NodeDraining) -> proto::NodeDraining {
+    proto::NodeDraining { node_id: draining.node.0, incarnation: draining.incarnation.0 }
+}
+
+pub(super) fn node_draining_from_proto(draining: &proto::NodeDraining) -> NodeDraining {
+    NodeDraining { node: NodeId(draining.node_id), incarnation: Incarnation(draining.incarnation) }
 }
 
 pub(super) fn set_suffrage_to_proto(set: &SetSuffrage) -> proto::SetSuffrage {

@@ -103,7 +103,7 @@ pub(super) fn sweep_from_proto(sweep: proto::Sweep) -> Result<Sweep, CodecError>
     Ok(Sweep { rows: sweep.rows.into_iter().map(row).collect::<Result<_, CodecError>>()? })
 }
 
-pub(super) fn registration_to_proto(mode: RegistrationMode) -> proto::RegistrationMode {
+pub(crate) fn registration_to_proto(mode: RegistrationMode) -> proto::RegistrationMode {
     match mode {
         RegistrationMode::Open => proto::RegistrationMode::Open,
         RegistrationMode::Known => proto::RegistrationMode::Known,
@@ -111,7 +111,7 @@ pub(super) fn registration_to_proto(mode: RegistrationMode) -> proto::Registrati
 }
 
 /// `None`: not said.
-pub(super) fn registration_from_proto(mode: i32) -> Result<Option<RegistrationMode>, CodecError> {
+pub(crate) fn registration_from_proto(mode: i32) -> Result<Option<RegistrationMode>, CodecError> {
     match proto::RegistrationMode::try_from(mode) {
         Ok(proto::RegistrationMode::Unspecified) => Ok(None),
         Ok(proto::RegistrationMode::Open) => Ok(Some(RegistrationMode::Open)),

@@ -74,6 +74,7 @@ pub(crate) fn node_to_proto(node: &Node) -> proto::NodeRecord {
             .map(|outcome| outcome.refused.iter().map(refused_to_proto).collect())
             .unwrap_or_default(),
         floor: view.floor.map(log_floor_to_proto),
+        draining: view.draining,
         suffrage_withheld: view.suffrage == Suffrage::Withheld,
     }
 }
@@ -91,6 +92,7 @@ pub(crate) fn node_from_proto(record: proto::NodeRecord) -> Result<Node, CodecEr
         incarnation,
         boot: BootCounter(record.boot_counter),
         up: record.up,
+        draining: record.draining,
         floor: record.floor.map(log_floor_from_proto),
         suffrage: if record.suffrage_withheld { Suffrage::Withheld } else { Suffrage::Automatic },
     };

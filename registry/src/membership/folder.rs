@@ -168,6 +168,7 @@ pub fn founding_to_proto(founding: &Founding) -> storage::Founding {
         candidate: founding.candidate.clone(),
         members: members.collect(),
         token_key: founding.cluster.token_key.to_vec().into(),
+        registration: codec::registration_to_proto(founding.cluster.registration).into(),
     }
 }
 
@@ -188,6 +189,7 @@ pub fn founding_from_proto(founding: storage::Founding) -> Option<Founding> {
             members: members.collect::<Option<_>>()?,
             token_key: founding.token_key.as_ref().try_into().ok()?,
             epoch_base: 0,
+            registration: codec::registration_from_proto(founding.registration).ok()?.unwrap_or_default(),
         },
     })
 }

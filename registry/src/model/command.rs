@@ -24,6 +24,8 @@ pub enum Command {
     NodeUp(NodeUp),
     /// A node's lease lapsed, or it left.
     NodeDown(NodeDown),
+    /// A node is about to stop: no new work for it.
+    NodeDraining(NodeDraining),
     /// Opens and closes of device sessions, gathered by one node.
     Batch(Batch),
     /// Removes a node for good.
@@ -66,6 +68,8 @@ pub struct FoundCluster {
     pub token_key: [u8; 32],
     /// Added to every epoch.
     pub epoch_base: u64,
+    /// Which devices may attach at first.
+    pub registration: RegistrationMode,
 }
 
 /// A founding member.
@@ -127,6 +131,15 @@ pub struct NodeDown {
     pub at: UnixMillis,
     /// What the leader knew to be on its disk.
     pub floor: Option<LogFloor>,
+}
+
+/// A node is about to stop, and its devices are told to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeDraining {
+    /// Which.
+    pub node: NodeId,
+    /// Only if this is still its incarnation.
+    pub incarnation: Incarnation,
 }
 
 /// The least that a node's disk must hold, because a leader counted on it. A disk that holds less was rolled back.
@@ -314,6 +327,7 @@ impl fmt::Display for Command {
                 write!(f, "node {} up (boot {}, registration {})", up.node, up.boot, up.registration)
             }
             Self::NodeDown(down) => write!(f, "node {} down (incarnation {})", down.node, down.incarnation),
+            Self::NodeDraining(draining) => write!(f, "node {} draining", draining.node),
             Self::Batch(batch) => {
                 write!(f, "batch {} of node {}, {} changes", batch.number, batch.node, batch.changes.len())
             }

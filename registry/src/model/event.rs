@@ -28,6 +28,8 @@ pub enum Event {
         device: DeviceKey,
         /// The session that ended.
         session: SessionRef,
+        /// What the device was and offered.
+        profile: Arc<Profile>,
         /// Why.
         cause: CloseCause,
     },
@@ -61,7 +63,7 @@ pub enum Event {
         /// What it was.
         profile: Arc<Profile>,
     },
-    /// A node started, or registered again. Its sessions of older incarnations are void.
+    /// A node started, or registered again. If it was up until then, [`Self::NodeDown`] comes before.
     NodeUp {
         /// The node.
         node: NodeId,
@@ -74,6 +76,8 @@ pub enum Event {
         node: NodeId,
         /// The incarnation that ended.
         incarnation: Incarnation,
+        /// How many sessions ended with it. Watchers see each, as [`Self::Closed`].
+        sessions: u64,
     },
     /// A node was admitted.
     NodeAdmitted {
@@ -117,6 +121,8 @@ pub enum CloseCause {
     Disabled,
     /// An administrator deleted the device's record.
     Deleted,
+    /// Its holder's life ended. Only watchers see it: the log has one [`Event::NodeDown`] for all of them.
+    NodeLost,
 }
 
 /// A session, by what identifies it.

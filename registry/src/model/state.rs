@@ -108,6 +108,7 @@ impl State {
             Command::AdmitNode(admit) => apply::admit_node(self, admit),
             Command::NodeUp(up) => apply::node_up(self, index, up),
             Command::NodeDown(down) => apply::node_down(self, down),
+            Command::NodeDraining(draining) => apply::node_draining(self, *draining),
             Command::Batch(batch) => apply::batch(self, index, batch),
             Command::RemoveNode(remove) => apply::remove_node(self, remove),
             Command::SetSuffrage(set) => apply::set_suffrage(self, set),
@@ -179,6 +180,7 @@ impl State {
             incarnation: Default::default(),
             boot: Default::default(),
             up: false,
+            draining: false,
             floor: None,
             suffrage: Default::default(),
         };
@@ -196,6 +198,7 @@ impl State {
             epoch_base: self.cluster.as_ref().map_or(0, |cluster| cluster.epoch_base),
             next_node: self.cluster.as_ref().map_or(NodeId(0), |cluster| NodeId(cluster.next_node_id)),
             policy: self.cluster.as_ref().map(|cluster| cluster.policy).unwrap_or_default(),
+            draining: self.nodes.values().any(|record| record.view.draining),
             nodes: self.nodes.iter().map(|(id, record)| (*id, node(record))).collect(),
             names: self.nodes.iter().map(|(id, record)| (record.view.name.clone(), *id)).collect(),
         });

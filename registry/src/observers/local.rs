@@ -66,7 +66,7 @@ impl ApplyObserver for LocalObserver {
                         self.registered(*incarnation);
                     }
                 }
-                Event::NodeDown { node, incarnation } if *node == self.node => {
+                Event::NodeDown { node, incarnation, .. } if *node == self.node => {
                     if self.lease.incarnation() == *incarnation {
                         self.lapsed();
                     }

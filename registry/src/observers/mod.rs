@@ -1,6 +1,7 @@
 //! Who follows the log as this node applies it: the node's own parts, watchers, and those who wait for an index.
 
 mod local;
+mod lost;
 mod watch;
 
 use std::{sync::Arc, time::Duration};

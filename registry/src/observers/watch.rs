@@ -6,9 +6,10 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::watch as tokio_watch;
 
+use super::lost::Lost;
 use crate::{
     handle::ApplyObserver,
-    limits::{WATCH_AHEAD, WATCH_HISTORY},
+    limits::{WATCH_AHEAD, WATCH_HISTORY, WATCH_LOST_SESSIONS},
     model::{
         event::Event,
         ids::{ClusterId, LogIndex},
@@ -27,7 +28,10 @@ pub struct Cursor {
     pub position: u32,
 }
 
-/// A change, and where to go on from.
+/// A change of a device, and where to go on from.
+///
+/// The end of a node's life is one [`Event::Closed`] for each of its sessions, in the order of namespace and device:
+/// the same on every node, so that a watch goes on anywhere from within.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchItem {
     /// After this change.
@@ -60,40 +64,76 @@ pub enum WatchError {
 /// The latest changes. One per node, shared by all watchers.
 #[derive(Clone)]
 pub(crate) struct WatchHistory {
+    routes: Routes,
     kept: Arc<Mutex<Kept>>,
     newest: tokio_watch::Sender<LogIndex>,
 }
 
+/// A point in the log: an entry, and a position in it.
+type Point = (LogIndex, u32);
+
+/// The last position of an entry.
+const END: u32 = u32::MAX;
+
 struct Kept {
-    changes: VecDeque<(LogIndex, u32, Event)>,
+    /// Each with the point of the last change that it stands for.
+    changes: VecDeque<(Point, Change)>,
     /// Everything after this point is kept: a watch may begin here.
-    complete_after: (LogIndex, u32),
+    complete_after: Point,
+    /// In all of `changes`, of nodes that went down.
+    lost: u64,
+}
+
+enum Change {
+    One(Event),
+    /// From position 0 on.
+    Lost(Arc<Lost>),
 }
 
 impl Kept {
-    fn reaches_back_to(&self, after: (LogIndex, u32)) -> Result<(), WatchError> {
+    fn reaches_back_to(&self, after: Point) -> Result<(), WatchError> {
         if after < self.complete_after {
             return Err(WatchError::TooOld { asked: after.0, oldest: self.complete_after.0 });
         }
         Ok(())
     }
+
+    fn push(&mut self, point: Point, change: Change) {
+        if let Change::Lost(lost) = &change {
+            self.lost += lost.sessions();
+        }
+        self.changes.push_back((point, change));
+        while self.changes.len() > WATCH_HISTORY || self.lost > WATCH_LOST_SESSIONS {
+            let Some((point, change)) = self.changes.pop_front() else { return };
+            if let Change::Lost(lost) = &change {
+                self.lost -= lost.sessions();
+            }
+            self.complete_after = point;
+        }
+    }
+
+    /// Forgets everything up to here.
+    fn begin_after(&mut self, point: Point) {
+        *self = Self { changes: VecDeque::new(), complete_after: point, lost: 0 };
+    }
 }
 
 impl WatchHistory {
-    pub(crate) fn new() -> Self {
+    /// An empty history. `routes`: what the log has made of the devices, as apply leaves it.
+    pub(crate) fn new(routes: Routes) -> Self {
         let (newest, _) = tokio_watch::channel(LogIndex(0));
-        let kept = Kept { changes: VecDeque::new(), complete_after: (LogIndex(0), 0) };
-        Self { kept: Arc::new(Mutex::new(kept)), newest }
+        let kept = Kept { changes: VecDeque::new(), complete_after: (LogIndex(0), 0), lost: 0 };
+        Self { routes, kept: Arc::new(Mutex::new(kept)), newest }
     }
 
-    /// Begins after `after`, or now. `routes` gives the cluster and the present.
-    pub(crate) fn watch(&self, after: Option<Cursor>, routes: &Routes) -> Result<Watch, WatchError> {
-        let cluster = routes.cluster_id().ok_or(WatchError::Stopping)?;
+    /// Begins after `after`, or now.
+    pub(crate) fn watch(&self, after: Option<Cursor>) -> Result<Watch, WatchError> {
+        let cluster = self.routes.cluster_id().ok_or(WatchError::Stopping)?;
         let newest = self.newest.subscribe();
         let after = match after {
             Some(cursor) if cursor.cluster != cluster => return Err(WatchError::OtherCluster),
             Some(cursor) => (cursor.index, cursor.position),
-            None => (routes.applied_index(), u32::MAX),
+            None => (self.routes.applied_index(), END),
         };
         self.kept.lock().reaches_back_to(after)?;
         Ok(Watch { history: self.clone(), newest, cluster, after, ahead: VecDeque::new() })
@@ -102,45 +142,34 @@ impl WatchHistory {
 
 impl ApplyObserver for WatchHistory {
     fn applied(&self, index: LogIndex, events: &[Event]) {
+        // A node's end is all that its entry says of devices. What it takes along is looked up before the lock is taken.
+        let ended = events.iter().find_map(|event| match event {
+            Event::NodeDown { node, incarnation, sessions } if *sessions > 0 => {
+                Some((*node, *incarnation, *sessions))
+            }
+            _ => None,
+        });
+        let kept_whole = ended.filter(|(_, _, sessions)| *sessions <= WATCH_LOST_SESSIONS);
+        let lost = kept_whole.map(|(node, incarnation, sessions)| {
+            Arc::new(Lost::gather(self.routes.held_by(node, incarnation), sessions))
+        });
         {
             let mut kept = self.kept.lock();
-            for (position, event) in (0..).zip(events) {
-                if concerns_devices(event) {
-                    kept.changes.push_back((index, position, event.clone()));
-                }
+            for (position, event) in (0..).zip(events).filter(|(_, event)| event.device().is_some()) {
+                kept.push((index, position), Change::One(event.clone()));
             }
-            while kept.changes.len() > WATCH_HISTORY {
-                if let Some((index, position, _)) = kept.changes.pop_front() {
-                    kept.complete_after = (index, position);
-                }
+            match (lost, ended) {
+                (Some(lost), _) => kept.push((index, END), Change::Lost(lost)),
+                (None, Some(_)) => kept.begin_after((index, END)),
+                (None, None) => {}
             }
         }
         self.newest.send_replace(index);
     }
 
     fn snapshot_installed(&self, index: LogIndex) {
-        {
-            let mut kept = self.kept.lock();
-            kept.changes.clear();
-            kept.complete_after = (index, u32::MAX);
-        }
+        self.kept.lock().begin_after((index, END));
         self.newest.send_replace(index);
-    }
-}
-
-fn concerns_devices(event: &Event) -> bool {
-    match event {
-        Event::Opened { .. }
-        | Event::Closed { .. }
-        | Event::Updated { .. }
-        | Event::Created { .. }
-        | Event::Changed { .. }
-        | Event::Removed { .. }
-        | Event::NodeDown { .. } => true,
-        Event::NodeUp { .. }
-        | Event::NodeAdmitted { .. }
-        | Event::NodeRemoved { .. }
-        | Event::BatchApplied(_) => false,
     }
 }
 
@@ -149,9 +178,17 @@ pub struct Watch {
     history: WatchHistory,
     newest: tokio_watch::Receiver<LogIndex>,
     cluster: ClusterId,
-    after: (LogIndex, u32),
+    after: Point,
     /// Taken from the history, not yet returned.
     ahead: VecDeque<WatchItem>,
+}
+
+/// What a watch goes on with.
+enum Next {
+    Some(Vec<(Point, Event)>),
+    /// The sessions that an entry ended, from this position on.
+    Lost(LogIndex, Arc<Lost>, u32),
+    Nothing,
 }
 
 impl Watch {
@@ -168,32 +205,47 @@ impl Watch {
                 return Ok(item);
             }
             self.newest.mark_unchanged();
-            self.take()?;
-            if self.ahead.is_empty() {
-                self.newest.changed().await.map_err(|_| WatchError::Stopping)?;
+            match self.look()? {
+                Next::Some(changes) => self.take(changes),
+                Next::Lost(index, lost, from) => {
+                    let gone = WatchError::TooOld { asked: self.after.0, oldest: index };
+                    let page = lost.page(from, WATCH_AHEAD).await.ok_or(gone)?;
+                    if page.is_empty() {
+                        self.after = (index, END);
+                    }
+                    let changes = (from..).zip(page).map(|(position, event)| ((index, position), event));
+                    self.take(changes);
+                }
+                Next::Nothing => self.newest.changed().await.map_err(|_| WatchError::Stopping)?,
             }
         }
     }
 
+    fn take(&mut self, changes: impl IntoIterator<Item = (Point, Event)>) {
+        for ((index, position), event) in changes {
+            self.after = (index, position);
+            self.ahead
+                .push_back(WatchItem { cursor: Cursor { cluster: self.cluster, index, position }, event });
+        }
+    }
+
     /// Copies some changes out of the history, so that its lock is taken once for many.
-    fn take(&mut self) -> Result<(), WatchError> {
+    fn look(&self) -> Result<Next, WatchError> {
         let kept = self.history.kept.lock();
         kept.reaches_back_to(self.after)?;
-        let from = kept.changes.partition_point(|(index, position, _)| (*index, *position) <= self.after);
-        let cursor = |index, position| Cursor { cluster: self.cluster, index, position };
-        self.ahead = kept
-            .changes
-            .range(from..)
-            .take(WATCH_AHEAD)
-            .map(|(index, position, event)| WatchItem {
-                cursor: cursor(*index, *position),
-                event: event.clone(),
-            })
-            .collect();
-        drop(kept);
-        if let Some(last) = self.ahead.back() {
-            self.after = (last.cursor.index, last.cursor.position);
+        let from = kept.changes.partition_point(|(point, _)| *point <= self.after);
+        if let Some(((index, _), Change::Lost(lost))) = kept.changes.get(from) {
+            let position = if self.after.0 == *index { self.after.1 + 1 } else { 0 };
+            return Ok(Next::Lost(*index, Arc::clone(lost), position));
         }
-        Ok(())
+        let ones = kept.changes.range(from..).take(WATCH_AHEAD).map_while(|(point, change)| match change {
+            Change::One(event) => Some((*point, event.clone())),
+            Change::Lost(_) => None,
+        });
+        let changes: Vec<_> = ones.collect();
+        Ok(if changes.is_empty() { Next::Nothing } else { Next::Some(changes) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use openraft::{
 };
 
 use super::{
+    entry_size::{self, TooLarge},
     identity::Seat,
     logged_command::LoggedCommand,
     network::NetworkFactory,
@@ -38,6 +39,9 @@ pub(crate) enum LeaderError {
     /// Another node leads, if any is known to.
     #[error("this node does not lead")]
     NotLeader(Option<NodeId>),
+    /// It fits into no log entry, and was not proposed.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// It may have happened, or may still.
     #[error("the outcome is not known: {0}")]
     Unknown(String),
@@ -125,6 +129,7 @@ impl Consensus {
 
     /// Founds the cluster with these voters, all at once. A second time does nothing.
     pub(super) async fn initialize(&self, members: BTreeMap<u64, Member>) -> Result<(), LeaderError> {
+        members.values().try_for_each(|member| entry_size::judge_member(member, &Default::default()))?;
         match self.raft.initialize(members).await {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
             Err(error) => Err(LeaderError::Stopped(error.to_string())),
@@ -144,7 +149,9 @@ impl Consensus {
         &self,
         command: impl Into<LoggedCommand>,
     ) -> Result<(LogIndex, Response), LeaderError> {
-        let command = self.with_floor(command.into());
+        let command = command.into();
+        entry_size::judge(&command)?;
+        let command = self.with_floor(command);
         let patience = tokio::time::Instant::now() + RAFT_ELECTION_MAX;
         loop {
             let error = match self.raft.client_write(command.clone()).await {
@@ -196,11 +203,17 @@ impl Consensus {
         }
     }
 
+    /// Whether the membership has room for a newcomer.
+    pub(super) fn judge_newcomer(&self, member: &Member) -> Result<(), TooLarge> {
+        entry_size::judge_member(member, self.metrics().membership_config.membership())
+    }
+
     /// Adds a learner; it catches up on its own. A second time does nothing.
     pub(super) async fn add_learner(&self, node: NodeId, member: Member) -> Result<(), LeaderError> {
         if self.metrics().membership_config.nodes().any(|(id, known)| *id == node.0 && *known == member) {
             return Ok(());
         }
+        self.judge_newcomer(&member)?;
         match self.raft.add_learner(node.0, member, false).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.write_error(error)),

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::{Snapshots, consensus::Consensus, identity::removed, leader::Leader, seat};
+use super::{Snapshots, consensus::Consensus, entry_size, identity::removed, leader::Leader, seat};
 use crate::{
     membership::{folder::Founding, founding::Description},
-    model::ids::NodeId,
+    model::{command::Command, ids::NodeId},
     registry::Inner,
 };
 
@@ -77,6 +77,8 @@ impl Door {
             let offered = founding.cluster.members.len();
             return Err(format!("{me} expects {expected} founding nodes, the proposal has {offered}"));
         }
+        let command = Command::FoundCluster(founding.cluster.clone()).into();
+        entry_size::judge(&command).map_err(|large| large.to_string())?;
         let mine = founding.cluster.members.iter().find(|member| member.name == me);
         let Some(mine) = mine else {
             return Err(format!("the proposal does not name {me}"));

@@ -141,6 +141,7 @@ impl Joining {
                 members: members.collect(),
                 token_key: rand::random(),
                 epoch_base: 0,
+                registration: self.door.inner.config.registration,
             },
         };
         tracing::info!(cluster = %founding.cluster.cluster_id, "proposing to found a cluster");

@@ -11,6 +11,7 @@ use tonic::{Request, Status, transport::Channel};
 use super::{
     channels::{Channels, Purpose},
     consensus::{Consensus, LeaderError},
+    entry_size::{self, TooLarge},
     expulsion::Expulsion,
     logged_command::LoggedCommand,
     membership_wire,
@@ -61,8 +62,10 @@ pub(crate) enum Proposed {
 impl Leader {
     /// Commits a command. Commands are made to be repeated, so an unknown outcome is simply tried again by the caller.
     pub(crate) async fn propose(&self, command: &Arc<Command>) -> Result<Proposed, LeaderError> {
+        let command = LoggedCommand::new(Arc::clone(command));
+        // Peers' messages are bounded as well: what is too large is not even sent.
+        entry_size::judge(&command)?;
         let proposal = async {
-            let command = LoggedCommand::new(Arc::clone(command));
             match self.here()? {
                 Ok(()) => {
                     let (index, response) = self.consensus.write(command).await?;
@@ -207,6 +210,11 @@ impl Leader {
             Some(propose_response::Result::Index(index)) => Ok(Proposed::Committed(LogIndex(index))),
             Some(propose_response::Result::Rejected(reason)) => Ok(Proposed::Rejected(reason)),
             Some(propose_response::Result::LeaderId(other)) => Err(not_leader(other)),
+            Some(propose_response::Result::TooLarge(large)) => Err(TooLarge {
+                bytes: usize::try_from(large.bytes).unwrap_or(usize::MAX),
+                limit: usize::try_from(large.limit).unwrap_or(usize::MAX),
+            }
+            .into()),
             Some(propose_response::Result::RecordRefused(refusal)) => {
                 let rejection = record_refusal::from_proto(&refusal);
                 Ok(rejection

@@ -117,6 +117,10 @@ impl MembershipService for MembershipServer {
                 propose_response::Result::Rejected(rejection.to_string())
             }
             Ok((index, _)) => propose_response::Result::Index(index.0),
+            Err(LeaderError::TooLarge(large)) => propose_response::Result::TooLarge(peer::EntryTooLarge {
+                bytes: large.bytes as u64,
+                limit: large.limit as u64,
+            }),
             Err(error) => propose_response::Result::LeaderId(leader_elsewhere(error)?),
         };
         Ok(Response::new(peer::ProposeResponse { result: Some(result) }))
@@ -181,7 +185,14 @@ async fn admit_newcomer(leader: &Leader, admit: AdmitNode) -> Result<join_respon
     }
     let consensus = &leader.consensus;
     let member = Member { name: admit.name.to_string(), peer_addr: admit.addresses.peer.clone() };
-    let (_, response) = consensus.write(Command::AdmitNode(admit)).await?;
+    // Before it gets an id that it could not use.
+    if let Err(large) = consensus.judge_newcomer(&member) {
+        return Ok(join_response::Result::Refused(large.to_string()));
+    }
+    let response = match consensus.write(Command::AdmitNode(admit)).await {
+        Err(LeaderError::TooLarge(large)) => return Ok(join_response::Result::Refused(large.to_string())),
+        written => written?.1,
+    };
     Ok(match response {
         Applied::Admitted(node) => {
             consensus.add_learner(node, member).await?;
@@ -217,6 +228,7 @@ async fn make_room(leader: &Leader, admit: &AdmitNode) -> Result<Option<String>,
 fn leader_elsewhere(error: LeaderError) -> Result<u64, Status> {
     match error {
         LeaderError::NotLeader(leader) => Ok(leader.map_or(0, |leader| leader.0)),
+        LeaderError::TooLarge(_) => Err(Status::invalid_argument(error.to_string())),
         LeaderError::Unknown(_) | LeaderError::Stopped(_) => Err(Status::unavailable(error.to_string())),
     }
 }

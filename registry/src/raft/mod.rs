@@ -7,6 +7,7 @@ mod comparison;
 pub(crate) mod consensus;
 mod door;
 pub mod entry_codec;
+mod entry_size;
 mod expulsion;
 mod housekeeping;
 mod identity;
@@ -38,6 +39,7 @@ use rollcall_proto::peer::{
 };
 
 pub(crate) use consensus::LeaderError;
+pub(crate) use entry_size::judge_change;
 pub(crate) use expulsion::Expulsion;
 pub use identity::Seat;
 pub(crate) use leader::Proposed;

@@ -282,7 +282,9 @@ impl Operator {
     }
 
     fn may_vote(&self, node: NodeId) -> bool {
-        self.routes.node(node).is_some_and(|node| node.up && node.suffrage == Suffrage::Automatic)
+        self.routes
+            .node(node)
+            .is_some_and(|node| node.up && !node.draining && node.suffrage == Suffrage::Automatic)
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     wire,
 };
 use crate::{
-    limits::SNAPSHOT_PART_BYTES,
+    limits::{SNAPSHOT_PART_BYTES, SNAPSHOT_PROGRESS},
     storage::{SnapshotFile, SnapshotStore, SnapshotWriter, StorageError, snapshot_store::SnapshotReader},
 };
 
@@ -66,24 +66,32 @@ fn send_parts(reader: &mut SnapshotReader, parts: &mpsc::Sender<Bytes>) -> io::R
     }
 }
 
-/// Receives a snapshot into a file that is not yet the node's own: installing it makes it so.
+/// Receives a snapshot into a file that is not yet the node's own: installing it makes it so. What is refused, or breaks off,
+/// leaves nothing.
 #[allow(clippy::result_large_err)]
 pub(super) async fn receive(
     mut parts: Streaming<peer::InstallSnapshotRequest>,
     store: &SnapshotStore,
 ) -> Result<(Vote, Snapshot), Status> {
-    let first = parts.message().await?.and_then(|first| first.part);
+    let first = next_part(&mut parts).await?;
     let Some(Part::Head(head)) = first else {
         return Err(Status::invalid_argument("a snapshot begins with its head"));
     };
     let vote = wire::vote_from_proto(head.vote).map_err(malformed)?;
     let header: storage::SnapshotHeader =
         head.header.ok_or_else(|| malformed(EntryCodecError::Missing("header")))?;
+    if header.format != snapshot::FORMAT {
+        return Err(Status::failed_precondition(format!(
+            "the snapshot has format {}, this node reads {}: upgrade this node first",
+            header.format,
+            snapshot::FORMAT
+        )));
+    }
     let meta = snapshot::meta(header).map_err(malformed)?;
     let mut writer = store.begin().map_err(failed)?;
     let mut checksum = 0;
-    while let Some(message) = parts.message().await? {
-        let Some(Part::Data(data)) = message.part else {
+    while let Some(part) = next_part(&mut parts).await? {
+        let Part::Data(data) = part else {
             return Err(Status::invalid_argument("after its head a snapshot has only data"));
         };
         if writer.body_bytes() + data.len() as u64 > head.bytes {
@@ -96,6 +104,17 @@ pub(super) async fn receive(
         return Err(Status::data_loss("the snapshot's length or checksum is wrong"));
     }
     Ok((vote, RaftSnapshot { meta, snapshot: SnapshotData::Received(writer) }))
+}
+
+/// The next part; a sender that is silent for too long is given up, with what it has sent.
+#[allow(clippy::result_large_err)]
+async fn next_part(parts: &mut Streaming<peer::InstallSnapshotRequest>) -> Result<Option<Part>, Status> {
+    let next = tokio::time::timeout(SNAPSHOT_PROGRESS, parts.message()).await;
+    let next = next.map_err(|_| Status::deadline_exceeded("no part of the snapshot came in time"))??;
+    Ok(match next {
+        Some(message) => Some(message.part.ok_or_else(|| malformed(EntryCodecError::Missing("part")))?),
+        None => None,
+    })
 }
 
 #[allow(clippy::result_large_err)]

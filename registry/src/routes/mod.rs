@@ -7,6 +7,7 @@ mod cohorts;
 mod devices;
 mod group_index;
 mod groups;
+pub(crate) mod held;
 mod leftovers;
 pub(crate) mod life;
 mod one_moment;
@@ -97,6 +98,13 @@ impl Routes {
         let tables = self.tables.load();
         let roster = tables.roster.load();
         id != NodeId(0) && id < roster.next_node && !roster.nodes.contains_key(&id)
+    }
+
+    /// Whether a node has said that it is about to stop.
+    pub fn is_draining(&self, id: NodeId) -> bool {
+        let tables = self.tables.load();
+        let roster = tables.roster.load();
+        roster.draining && roster.nodes.get(&id).is_some_and(|node| node.view.up && node.view.draining)
     }
 
     /// All nodes, in the order of their names.

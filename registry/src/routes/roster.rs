@@ -26,6 +26,8 @@ pub(crate) struct Roster {
     /// The id that the next newcomer gets.
     pub(crate) next_node: NodeId,
     pub(crate) policy: Policy,
+    /// Whether any node is: most of the time the question costs nothing.
+    pub(crate) draining: bool,
     pub(crate) nodes: BTreeMap<NodeId, RosterNode>,
     pub(crate) names: BTreeMap<CompactString, NodeId>,
 }

@@ -31,6 +31,8 @@ pub struct NodeView {
     pub boot: BootCounter,
     /// Whether the incarnation's sessions count.
     pub up: bool,
+    /// Whether it has said, in this incarnation, that it is about to stop.
+    pub draining: bool,
     /// The least that its disk must hold, as leaders noted it when its lives ended.
     pub floor: Option<LogFloor>,
     /// How it comes to vote.

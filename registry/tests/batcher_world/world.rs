@@ -80,6 +80,7 @@ impl World {
             members: (1..=NODES).map(member).collect(),
             token_key: [3; 32],
             epoch_base: BASE,
+            registration: Default::default(),
         }));
         world
     }
@@ -203,7 +204,7 @@ impl World {
                 node.incarnation = *incarnation;
                 node.core.registered(*incarnation, &mut effects);
             }
-            Event::NodeDown { node: down, incarnation }
+            Event::NodeDown { node: down, incarnation, .. }
                 if down.0 == id && node.incarnation == *incarnation =>
             {
                 node.incarnation = Incarnation(0);
@@ -229,7 +230,9 @@ impl World {
         let (node, incarnation, held) = (NodeId(id), view.incarnation, self.nodes[&id].incarnation);
         match view.up {
             true if incarnation != held => self.tell(id, &Event::NodeUp { node, incarnation }),
-            false if held != Incarnation(0) => self.tell(id, &Event::NodeDown { node, incarnation: held }),
+            false if held != Incarnation(0) => {
+                self.tell(id, &Event::NodeDown { node, incarnation: held, sessions: 0 });
+            }
             _ => {}
         }
     }
@@ -299,12 +302,26 @@ impl World {
     }
 
     fn closed(&self, device: &DeviceKey, epoch: Epoch, at: LogIndex) -> bool {
-        let entry = self.log.iter().find(|(index, _)| *index == at);
-        entry.is_some_and(|(_, events)| {
-            events.iter().any(|event| {
-                matches!(event, Event::Closed { device: which, session, .. } if which == device && session.epoch == epoch)
+        let events = |range: std::ops::RangeInclusive<LogIndex>| {
+            let entries = self.log.iter().filter(move |(index, _)| range.contains(index));
+            entries.flat_map(|(_, events)| events)
+        };
+        let told = events(at..=at).any(|event| {
+            matches!(event, Event::Closed { device: which, session, .. } if which == device && session.epoch == epoch)
+        });
+        // Of a session that had ended with its node before nothing is told any more.
+        let holder = events(LogIndex(0)..=at).find_map(|event| match event {
+            Event::Opened { session, .. } if session.epoch == epoch => {
+                Some((session.node, session.incarnation))
+            }
+            _ => None,
+        });
+        let was_void = || {
+            events(LogIndex(0)..=at).any(|event| {
+                matches!(event, Event::NodeDown { node, incarnation, .. } if Some((*node, *incarnation)) == holder)
             })
-        })
+        };
+        told || was_void()
     }
 
     /// Nothing happens twice, and whoever was answered was told what the log says.

@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) name: String,
-    addr: SocketAddr,
-    dir: PathBuf,
+    pub(crate) addr: SocketAddr,
+    pub(crate) dir: PathBuf,
 }
 
 pub(crate) fn places(root: &Path, names: &[&str]) -> Vec<Place> {
@@ -84,6 +84,7 @@ fn config(place: &Place, join: &[Place], expect: usize) -> RegistryConfig {
         advertise: Addresses { peer: place.addr.to_string(), ..Addresses::default() },
         version: "test".to_owned(),
         voters: 3,
+        registration: Default::default(),
     }
 }
 
@@ -160,8 +161,9 @@ impl Node {
 /// A cluster of these places, all joined.
 pub(crate) async fn cluster(places: &[Place]) -> Vec<Node> {
     let mut nodes = Vec::new();
-    for place in places {
-        nodes.push(start(place, places, places.len()).await);
+    // The candidate comes last: the order must not matter.
+    for place in places.iter().rev() {
+        nodes.insert(0, start(place, places, places.len()).await);
     }
     for node in &mut nodes {
         node.joined().await;

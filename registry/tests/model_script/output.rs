@@ -46,11 +46,12 @@ pub(crate) fn event(base: u64, event: &Event) -> String {
             let replaced = replaced.map(|replaced| format!(", replaces {}", session_ref(base, &replaced)));
             format!("opened {device} {}{}", session_ref(base, session), replaced.unwrap_or_default())
         }
-        Event::Closed { device, session, cause } => {
+        Event::Closed { device, session, cause, .. } => {
             let cause = match cause {
                 CloseCause::Asked => "",
                 CloseCause::Disabled => ", it is disabled",
                 CloseCause::Deleted => ", it is deleted",
+                CloseCause::NodeLost => ", its node is lost",
             };
             format!("closed {device} {}{cause}", session_ref(base, session))
         }
@@ -61,7 +62,9 @@ pub(crate) fn event(base: u64, event: &Event) -> String {
             format!("updated {device} {} {}", session_ref(base, session), self::profile(profile))
         }
         Event::NodeUp { node, incarnation } => format!("node {node} up as {incarnation}"),
-        Event::NodeDown { node, incarnation } => format!("node {node} down, was {incarnation}"),
+        Event::NodeDown { node, incarnation, sessions } => {
+            format!("node {node} down, was {incarnation}, with {sessions} sessions")
+        }
         Event::NodeAdmitted { node } => format!("node {node} admitted"),
         Event::NodeRemoved { node } => format!("node {node} removed"),
         Event::BatchApplied(outcome) => format!("batch {} of node {} applied", outcome.number, outcome.node),
@@ -119,7 +122,11 @@ pub(crate) fn leftovers(base: u64, found: &Leftovers) -> String {
 }
 
 pub(crate) fn node(view: &NodeView) -> String {
-    let up = if view.up { "up" } else { "down" };
+    let up = match (view.up, view.draining) {
+        (true, false) => "up",
+        (true, true) => "draining",
+        (false, _) => "down",
+    };
     let NodeView { id, name, incarnation, boot, addresses, version, .. } = view;
     format!(
         "{id} {name} {up} incarnation={incarnation} boot={boot} peer={:?} version={version:?}",

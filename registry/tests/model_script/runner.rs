@@ -3,7 +3,7 @@
 use rollcall_registry::model::{
     command::{
         Addresses, AdmitNode, Batch, Command, DeleteDevice, Expect, FoundCluster, FoundingMember, NodeDown,
-        NodeDownReason, NodeUp, RemoveExpired, RemoveNode, Sweep,
+        NodeDownReason, NodeDraining, NodeUp, RemoveExpired, RemoveNode, Sweep,
     },
     ids::{
         BatchNumber, BootCounter, ClusterId, Etag, Incarnation, LogIndex, NodeId, Registration, StorageId,
@@ -70,6 +70,10 @@ impl Runner {
                 floor: None,
                 at: UnixMillis(line.number("t", 0)),
             })),
+            "draining" => self.apply(&Command::NodeDraining(NodeDraining {
+                node: NodeId(line.id(1)),
+                incarnation: Incarnation(line.number("inc", 0)),
+            })),
             "remove" => self.apply(&Command::RemoveNode(RemoveNode {
                 node: NodeId(line.id(1)),
                 at: UnixMillis(line.number("t", 0)),
@@ -119,6 +123,7 @@ impl Runner {
             members: (1..).zip(line.words().skip(1)).map(member).collect(),
             token_key: [7; 32],
             epoch_base: base,
+            registration: Default::default(),
         };
         let written = self.apply(&Command::FoundCluster(found));
         if self.base == 0 {

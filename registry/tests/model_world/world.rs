@@ -75,6 +75,7 @@ impl World {
             members: (1..=NODES).map(member).collect(),
             token_key: [3; 32],
             epoch_base: 10_000,
+            registration: Default::default(),
         }));
         for node in 1..=NODES {
             world.step(&Step::Up { node, registration: Registering::Next });

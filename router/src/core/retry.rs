@@ -121,6 +121,7 @@ mod tests {
             | Reason::DeviceBusy
             | Reason::QueueFull
             | Reason::DeviceEjected
+            | Reason::SiteLost
             | Reason::Overloaded => (true, false),
             Reason::HolderUnreachable | Reason::DeviceLost => (true, true),
             Reason::Deadline => (false, true),

@@ -66,6 +66,7 @@ impl<R: Registrar> Dispatcher<R> {
             routes.candidates(query.namespace, query.group, query.action, query.labels, &mut candidates);
         nobody(found)?;
         candidates.retain(|candidate| !tried.contains(&candidate.node));
+        self.pass_over_draining(&mut candidates);
         let own = candidates.iter().find(|candidate| candidate.node == me);
         let own = own.map(|own| Own { capacity: own.capacity, has_room });
         let holders: Vec<Holder> =
@@ -75,6 +76,16 @@ impl<R: Registrar> Dispatcher<R> {
             Placed::Here => Ok(Choice { node: me, last: holders.is_empty() }),
             Placed::There(node) => Ok(Choice { node, last: holders.len() == 1 && own.is_none() }),
             Placed::Nowhere => Err(unreachable()),
+        }
+    }
+
+    /// Leaves out nodes that are about to stop while another one can be reached: their devices are on the move.
+    fn pass_over_draining(&self, candidates: &mut Vec<Candidate>) {
+        let routes = self.registry.routes();
+        let me = self.registry.node();
+        let reached = |node| node == me || self.peers.get(node).is_some_and(|peer| peer.is_up());
+        if candidates.iter().any(|it| !routes.is_draining(it.node) && reached(it.node)) {
+            candidates.retain(|it| !routes.is_draining(it.node));
         }
     }
 

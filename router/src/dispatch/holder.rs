@@ -72,7 +72,10 @@ impl<R: Registrar> DeviceSessions<R> {
                 }
             }
         }
-        let gone = || Failure::not_executed(Reason::StaleRoute, "no such device of the group is held here");
+        let gone = || match self.is_draining() {
+            true => Failure::not_executed(Reason::HolderDraining, "the holder is about to stop"),
+            false => Failure::not_executed(Reason::StaleRoute, "no such device of the group is held here"),
+        };
         Err((reply, refused.unwrap_or_else(gone)))
     }
 

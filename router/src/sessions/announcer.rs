@@ -117,6 +117,7 @@ impl<R: Registrar> DeviceSessions<R> {
             ChangeError::Rejected(rejection) => {
                 self.ended(live.epoch, CloseCode::Forbidden, &rejection.to_string());
             }
+            ChangeError::TooLarge { .. } => self.ended(live.epoch, CloseCode::Invalid, &error.to_string()),
             ChangeError::NoLeader { .. }
             | ChangeError::QueueFull { .. }
             | ChangeError::Lapsed

@@ -112,6 +112,7 @@ fn farewell(cause: CloseCause) -> (CloseCode, &'static str) {
         CloseCause::Asked => (CloseCode::Disconnected, "an operator ended the session"),
         CloseCause::Disabled => (CloseCode::Forbidden, "an administrator disabled the device"),
         CloseCause::Deleted => (CloseCode::Disconnected, "an administrator deleted the device's record"),
+        CloseCause::NodeLost => (CloseCode::GoingAway, "the node lost its place in the cluster"),
     }
 }
 

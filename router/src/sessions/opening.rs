@@ -231,6 +231,7 @@ impl<R: Registrar> DeviceSessions<R> {
                     refusal(CloseCode::Forbidden, rejection.to_string())
                 }
             },
+            ChangeError::TooLarge { .. } => refusal(CloseCode::Invalid, error.to_string()),
             ChangeError::Lapsed => self.elsewhere(CloseCode::Unavailable, "the node registers again"),
             ChangeError::Stopping => self.elsewhere(CloseCode::GoingAway, "the node shuts down"),
         }

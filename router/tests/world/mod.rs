@@ -66,6 +66,7 @@ impl Cluster {
             members: addresses.iter().zip(1..).map(|(address, id)| member(id, address)).collect(),
             token_key: [3; 32],
             epoch_base: 0,
+            registration: Default::default(),
         }));
         let mut nodes = Vec::new();
         for ((listener, proxy), id) in listeners.into_iter().zip(proxies).zip(1..) {

@@ -18,8 +18,8 @@ use rollcall_registry::{
     backup::{About, Backup, Freshness, SaveError},
     model::{
         command::{
-            Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp,
-            OpenSession, SessionChange,
+            Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDraining, NodeUp, OpenSession,
+            SessionChange,
         },
         ids::{
             BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, LogIndex, NodeId,
@@ -79,19 +79,6 @@ impl Alone {
         self.inner.has_quorum.store(has_quorum, Ordering::SeqCst);
     }
 
-    /// Its node's registration ends, as if its lease had lapsed.
-    pub fn lapse(&self) {
-        let down = NodeDown {
-            node: NODE,
-            incarnation: self.incarnation(),
-            reason: NodeDownReason::LeaseLapsed,
-            floor: None,
-            at: UnixMillis(0),
-        };
-        let mut log = self.inner.log.lock().expect("a lock");
-        self.apply(&mut log, &Command::NodeDown(down));
-    }
-
     /// A fault that its node cannot outlive.
     pub fn fail(&self) {
         self.inner.broken.notify_one();
@@ -138,8 +125,13 @@ impl Alone {
             storage: STORAGE,
             addresses: self.inner.config.advertise.clone(),
         };
-        let found =
-            FoundCluster { cluster_id: CLUSTER, members: vec![member], token_key: [7; 32], epoch_base: 0 };
+        let found = FoundCluster {
+            cluster_id: CLUSTER,
+            members: vec![member],
+            token_key: [7; 32],
+            epoch_base: 0,
+            registration: Default::default(),
+        };
         let up = NodeUp {
             node: NODE,
             storage: STORAGE,
@@ -329,6 +321,12 @@ impl Cluster for Alone {
     async fn fatal(&self) -> String {
         self.inner.broken.notified().await;
         "the disk is gone".to_owned()
+    }
+
+    async fn start_draining(&self) {
+        let draining = NodeDraining { node: NODE, incarnation: self.incarnation() };
+        let mut log = self.inner.log.lock().expect("a lock");
+        self.apply(&mut log, &Command::NodeDraining(draining));
     }
 
     async fn shutdown(&self) {}

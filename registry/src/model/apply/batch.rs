@@ -48,7 +48,7 @@ pub(in crate::model) fn batch(state: &mut State, index: LogIndex, batch: &Batch)
     let mut refused = Vec::new();
     for (position, change) in (0..).zip(&batch.changes) {
         match apply_change(&mut state.writer, &mut context, position, change) {
-            Ok(event) => events.push(event),
+            Ok(event) => events.extend(event),
             Err(rejection) => refused.push((position, rejection)),
         }
     }
@@ -108,17 +108,18 @@ fn apply_change(
     context: &mut Context,
     position: u32,
     change: &SessionChange,
-) -> Result<Event, ChangeRejection> {
+) -> Result<Option<Event>, ChangeRejection> {
     match &change.kind {
         ChangeKind::Open(wanted) => {
             let epoch = Epoch::new(context.epoch_base, context.index, position);
             let profile = context.shared(writer, &wanted.profile);
             open(writer, context.registration, &context.life, epoch, &change.device, wanted, profile)
+                .map(Some)
         }
         ChangeKind::Close(epoch) => close(writer, &change.device, *epoch, context.at),
         ChangeKind::Update(epoch, profile) => {
             let profile = context.shared(writer, profile);
-            update(writer, &change.device, *epoch, &profile)
+            update(writer, &change.device, *epoch, &profile).map(Some)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Closing a session, as part of a batch.
 
+use std::sync::Arc;
+
 use crate::{
     model::{
         event::{CloseCause, Event},
@@ -13,18 +15,21 @@ use crate::{
 };
 
 /// Closes the session if the row still has this epoch, whichever node asks. The row keeps epoch, instance and attach
-/// number, so that a late open of an older attach is still refused.
+/// number, so that a late open of an older attach is still refused. Of a session that is void already the end has been told.
 pub(super) fn close(
     writer: &mut Writer,
     device: &DeviceKey,
     epoch: Epoch,
     at: UnixMillis,
-) -> Result<Event, ChangeRejection> {
+) -> Result<Option<Event>, ChangeRejection> {
     let place = writer.find(device);
     let mismatch = ChangeRejection::EpochMismatch { current: place.row().map_or(Epoch(0), |row| row.epoch) };
     let row = place.row().filter(|row| row.epoch == epoch).ok_or(mismatch)?;
     let session = Row::open_session(row).ok_or(mismatch)?;
+    let ends = row.valid_session().is_some().then(|| Arc::clone(&row.cohort.profile));
     let content = Content::of(row).closed(at);
     writer.put(place, device, content);
-    Ok(Event::Closed { device: device.clone(), session, cause: CloseCause::Asked })
+    let closed =
+        |profile| Event::Closed { device: device.clone(), session, profile, cause: CloseCause::Asked };
+    Ok(ends.map(closed))
 }

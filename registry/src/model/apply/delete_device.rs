@@ -24,7 +24,8 @@ pub(in crate::model) fn delete_device(state: &mut State, delete: &DeleteDevice) 
     let mut events = Vec::with_capacity(2);
     if let Some(held) = row.valid_session() {
         let session = held.reference();
-        events.push(Event::Closed { device: device.clone(), session, cause: CloseCause::Deleted });
+        let (device, profile, cause) = (device.clone(), row.cohort.profile.clone(), CloseCause::Deleted);
+        events.push(Event::Closed { device, session, profile, cause });
     }
     events.push(Event::Removed { device, profile: row.cohort.profile.clone() });
     state.writer.remove(place);

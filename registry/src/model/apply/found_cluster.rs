@@ -22,7 +22,7 @@ pub(in crate::model) fn found_cluster(state: &mut State, found: &FoundCluster) -
         token_key: found.token_key,
         epoch_base: found.epoch_base,
         next_node_id: last.saturating_add(1),
-        policy: Policy::default(),
+        policy: Policy { registration: found.registration, ..Policy::default() },
     });
     let events = found
         .members

@@ -2,6 +2,7 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
+use super::node_down::end_life;
 use crate::{
     model::{
         command::NodeUp,
@@ -16,7 +17,7 @@ use crate::{
 
 /// Begins a life of a node, unless this registration has begun one already, or a newer one is known.
 ///
-/// The sessions of its older lives are void from then on.
+/// A life that it replaces ends first, and its sessions with it.
 pub(in crate::model) fn node_up(state: &mut State, index: LogIndex, up: &NodeUp) -> Applied {
     let node = match state.member(up.node) {
         Ok(node) => node,
@@ -31,9 +32,10 @@ pub(in crate::model) fn node_up(state: &mut State, index: LogIndex, up: &NodeUp)
         Ordering::Greater => {}
     }
     let incarnation = Incarnation(index.0);
+    let mut events: Vec<Event> = end_life(node, up.at).into_iter().collect();
     begin(node, incarnation, up);
     state.publish_roster();
-    let events = vec![Event::NodeUp { node: up.node, incarnation }];
+    events.push(Event::NodeUp { node: up.node, incarnation });
     Applied { response: Response::Up(incarnation), events }
 }
 
@@ -46,15 +48,13 @@ fn order(node: &Node, up: &NodeUp) -> Ordering {
 }
 
 fn begin(node: &mut Node, incarnation: Incarnation, up: &NodeUp) {
-    if let Some(old) = &node.life {
-        old.end(up.at);
-    }
     node.life = Some(Arc::new(Life::begun(up.node, incarnation)));
     node.last_batch = None;
     node.registration = up.registration;
     node.view.boot = up.boot;
     node.view.incarnation = incarnation;
     node.view.up = true;
+    node.view.draining = false;
     node.view.addresses = up.addresses.clone();
     node.view.version = up.version.clone();
 }

@@ -39,12 +39,13 @@ pub(in crate::model) fn put_device(state: &mut State, put: &PutDevice) -> Applie
         ..place.row().map_or_else(unattached, Content::of)
     };
     let content = if enabled { content } else { content.closed(UnixMillis(0)) };
+    let former = place.row().map(|row| Arc::clone(&row.cohort.profile));
     let profile = state.writer.put(place, &put.device, content);
     let device = put.device.clone();
     let events = match session {
         _ if !existed => vec![Event::Created { device, profile }],
         Some(session) if enabled => vec![Event::Updated { device, session, profile }],
-        Some(session) => vec![closed(put, session), Event::Changed { device, profile }],
+        Some(session) => vec![closed(put, session, former), Event::Changed { device, profile }],
         None => vec![Event::Changed { device, profile }],
     };
     Applied { response: Response::Done, events }
@@ -54,8 +55,9 @@ fn is_repeat(row: Option<&Row>, put: &PutDevice) -> bool {
     row.is_some_and(|row| row.is_registered() && row.standing().etag() == put.new_etag)
 }
 
-fn closed(put: &PutDevice, session: SessionRef) -> Event {
-    Event::Closed { device: put.device.clone(), session, cause: CloseCause::Disabled }
+fn closed(put: &PutDevice, session: SessionRef, former: Option<Arc<Profile>>) -> Event {
+    let (device, profile) = (put.device.clone(), former.unwrap_or_default());
+    Event::Closed { device, session, profile, cause: CloseCause::Disabled }
 }
 
 fn expected(row: Option<&Row>, expect: Expect) -> Result<(), RecordRejection> {

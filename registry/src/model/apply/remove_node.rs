@@ -1,5 +1,6 @@
 //! `RemoveNode`: takes a node out of the registry for good.
 
+use super::node_down::end_life;
 use crate::model::{
     command::RemoveNode,
     event::Event,
@@ -15,13 +16,8 @@ pub(in crate::model) fn remove_node(state: &mut State, remove: &RemoveNode) -> A
         return rejection.into();
     }
     let mut events = Vec::new();
-    if let Some(node) = state.nodes.remove(&remove.node) {
-        if let Some(life) = &node.life {
-            life.end(remove.at);
-        }
-        if node.view.up {
-            events.push(Event::NodeDown { node: remove.node, incarnation: node.view.incarnation });
-        }
+    if let Some(mut node) = state.nodes.remove(&remove.node) {
+        events.extend(end_life(&mut node, remove.at));
     }
     events.push(Event::NodeRemoved { node: remove.node });
     state.publish_roster();

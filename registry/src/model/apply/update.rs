@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Replaces what the device says of itself if the row's session is open and still has this epoch.
+/// Replaces what the device says of itself if the row's session is open and still has this epoch; it may be void.
 pub(super) fn update(
     writer: &mut Writer,
     device: &DeviceKey,
@@ -26,7 +26,13 @@ pub(super) fn update(
     let mismatch = ChangeRejection::EpochMismatch { current: place.row().map_or(Epoch(0), |row| row.epoch) };
     let row = place.row().filter(|row| row.epoch == epoch).ok_or(mismatch)?;
     let session = Row::open_session(row).ok_or(mismatch)?;
+    let is_valid = row.valid_session().is_some();
     let content = Content { profile: Arc::clone(profile), ..Content::of(row) };
     let profile = writer.put(place, device, content);
-    Ok(Event::Updated { device: device.clone(), session, profile })
+    let device = device.clone();
+    Ok(if is_valid {
+        Event::Updated { device, session, profile }
+    } else {
+        Event::Changed { device, profile }
+    })
 }

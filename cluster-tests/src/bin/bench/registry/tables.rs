@@ -85,6 +85,7 @@ impl Log {
             members: members.collect(),
             token_key: [0; 32],
             epoch_base: 0,
+            registration: Default::default(),
         }));
         for id in 1..=NODES {
             log.apply(Command::NodeUp(NodeUp {

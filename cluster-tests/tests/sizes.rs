@@ -1,0 +1,129 @@
+//! What is too large for the log is refused with a reason, whichever way it comes, and stops nobody.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use rollcall_cluster_tests::{Cluster, Lab, Node, SPREAD_PATIENCE};
+use rollcall_proto::{
+    peer::{
+        JoinRequest, ProposeRequest, join_response, membership_service_client::MembershipServiceClient,
+        propose_response,
+    },
+    storage::{
+        Addresses, AnyRecord, AssignedLabels, Batch, CloseSession, Command, DeviceName, Label, NodeUp,
+        PutDevice, SessionChange, command::Kind, put_device, session_change,
+    },
+};
+use tonic::{Request, transport::Endpoint};
+
+/// More than the largest entry, less than the largest message between nodes.
+const LARGE: usize = 3 * 1024 * 1024 / 2;
+
+/// Proposes a command to a node as another member would.
+async fn propose(cluster: &Cluster, to: &Node, kind: Kind) -> anyhow::Result<propose_response::Result> {
+    let seen = to.api()?.cluster().await?;
+    let nodes = to.api()?.nodes().await?;
+    let id = |name: &str| nodes.iter().find(|node| node.name == name).map(|node| node.node_id);
+    let from = cluster.nodes.iter().find(|node| node.name != to.name).context("another member")?;
+    let request = ProposeRequest { command: Some(Command { kind: Some(kind) }), ..Default::default() };
+    let mut request = Request::new(request);
+    request.set_timeout(Duration::from_secs(5));
+    let (source, target) = (id(&from.name).context("its id")?, id(&to.name).context("its id")?);
+    for (key, value) in [
+        ("rollcall-cluster-id", seen.cluster_id),
+        ("rollcall-source-id", source.to_string()),
+        ("rollcall-target-id", target.to_string()),
+    ] {
+        request.metadata_mut().insert(key, value.parse()?);
+    }
+    let response = client(to)?.propose(request).await?.into_inner();
+    response.result.context("an empty answer")
+}
+
+fn client(node: &Node) -> anyhow::Result<MembershipServiceClient<tonic::transport::Channel>> {
+    let channel = Endpoint::from_shared(format!("http://{}", node.peer_addr()))?.connect_lazy();
+    Ok(MembershipServiceClient::new(channel).max_encoding_message_size(64 * 1024 * 1024))
+}
+
+fn name(device_id: &str) -> DeviceName {
+    DeviceName { namespace: "default".into(), device_id: device_id.into() }
+}
+
+/// One of each way in which a command can be too large.
+fn large_commands() -> Vec<(&'static str, Kind)> {
+    let long = "x".repeat(LARGE);
+    let labels = AssignedLabels { labels: vec![Label { key: "k".to_owned(), value: long.clone() }] };
+    let record = PutDevice {
+        device: Some(name("large")),
+        expect: Some(put_device::Expect::Any(AnyRecord {})),
+        new_etag: 7,
+        labels: Some(labels),
+        ..Default::default()
+    };
+    let close = |device_id: String| SessionChange {
+        namespace: "default".into(),
+        device_id,
+        kind: Some(session_change::Kind::Close(CloseSession { epoch: 1 })),
+    };
+    let many = (0..LARGE / 200).map(|number| close(format!("{number:0>180}"))).collect();
+    let up = NodeUp {
+        node_id: 1,
+        storage_id: vec![1; 16].into(),
+        addresses: Some(Addresses { peer: long.clone(), ..Default::default() }),
+        ..Default::default()
+    };
+    vec![
+        ("a record with an endless label", Kind::PutDevice(record)),
+        (
+            "a batch of too many changes",
+            Kind::Batch(Batch { node_id: 1, changes: many, ..Default::default() }),
+        ),
+        (
+            "a batch with one endless change",
+            Kind::Batch(Batch { node_id: 1, changes: vec![close(long)], ..Default::default() }),
+        ),
+        ("a registration with an endless address", Kind::NodeUp(up)),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_fits_into_no_entry_is_refused_and_stops_nobody() -> anyhow::Result<()> {
+    let cluster = Cluster::start(3).await?;
+    let leader = cluster.leader(SPREAD_PATIENCE).await?;
+    let before = leader.api()?.cluster().await?;
+    for (what, kind) in large_commands() {
+        for node in &cluster.nodes {
+            let answer = propose(&cluster, node, kind.clone()).await.with_context(|| what.to_owned())?;
+            match answer {
+                propose_response::Result::TooLarge(large) => {
+                    ensure!(large.bytes > large.limit, "{what} at {}: {large:?}", node.name);
+                }
+                other => bail!("{what} at {}: {other:?}", node.name),
+            }
+        }
+    }
+    for (what, name_bytes, addr_bytes) in
+        [("name", LARGE, 10), ("address", 10, LARGE), ("address", 10, 2_000)]
+    {
+        let request = JoinRequest {
+            name: "n".repeat(name_bytes),
+            storage_id: vec![1; 16].into(),
+            addresses: Some(Addresses { peer: "a".repeat(addr_bytes), ..Default::default() }),
+        };
+        match client(&leader)?.join(request).await?.into_inner().result {
+            Some(join_response::Result::Refused(reason)) => {
+                ensure!(reason.contains("bytes"), "an endless {what}: {reason}");
+            }
+            other => bail!("a newcomer with an endless {what}: {other:?}"),
+        }
+    }
+    let after = leader.api()?.cluster().await?;
+    ensure!((after.term, after.leader) == (before.term, before.leader), "leadership has moved");
+    ensure!(leader.api()?.nodes().await?.len() == 3, "a newcomer was let in");
+    let device = Lab::new("plain", "sizes").attach(&[leader.device_url()]).await?;
+    cluster.caught_up(SPREAD_PATIENCE).await?;
+    for node in &cluster.nodes {
+        node.api()?.echo("sizes", &device.device_id).await?;
+    }
+    cluster.finish().await
+}
