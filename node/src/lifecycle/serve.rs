@@ -78,6 +78,7 @@ pub async fn serve<C: Cluster>(
     stop: CancellationToken,
 ) -> Result<Ended, ServeError> {
     metric_names::describe(&settings.name);
+    rollcall_registry::metrics::describe();
     checks::warn_of_file_limit();
     let bound = Bound::bind(&settings.listen)?;
     let cluster = C::start(cluster_config(&settings, &bound)).await.map_err(ServeError::Start)?;

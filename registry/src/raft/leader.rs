@@ -63,8 +63,6 @@ impl Leader {
     /// Commits a command. Commands are made to be repeated, so an unknown outcome is simply tried again by the caller.
     pub(crate) async fn propose(&self, command: &Arc<Command>) -> Result<Proposed, LeaderError> {
         let command = LoggedCommand::new(Arc::clone(command));
-        // Peers' messages are bounded as well: what is too large is not even sent.
-        entry_size::judge(&command)?;
         let proposal = async {
             match self.here()? {
                 Ok(()) => {
@@ -200,6 +198,8 @@ impl Leader {
     }
 
     async fn propose_at(&self, leader: NodeId, command: &LoggedCommand) -> Result<Proposed, LeaderError> {
+        // Peers' messages are bounded as well: what is too large is not even sent.
+        entry_size::judge(command)?;
         let request = peer::ProposeRequest { command: None, encoded: command.bytes().clone() };
         let response = self
             .client(leader)?
