@@ -26,6 +26,9 @@ pub const EPOCH_POSITION_BITS: u32 = 12;
 /// Tables that the rows are spread over, each under its own lock: a write blocks the readers of one 256th for
 /// microseconds, and growing one table of a million rows' 256 takes about a millisecond.
 pub const ROW_SHARDS: usize = 256;
+/// Rows that are fetched together. A core has some ten to sixteen cache misses under way at once; each of these is one,
+/// and one lock of a shard.
+pub const ROWS_TOGETHER: usize = 16;
 /// How often the members of a group are listed anew when rows have moved meanwhile, as when a table grows: then some may be
 /// missing in the list.
 pub const MEMBERS_TRIES: usize = 4;

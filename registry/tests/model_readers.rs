@@ -120,6 +120,49 @@ fn who_is_connected_is_said_by_group_labels_and_life() {
     assert_eq!(seen(Some("sign"), &[]), (4, Vec::new()));
 }
 
+#[test]
+fn devices_that_are_named_together_are_found_as_one_by_one() {
+    let mut state = founded();
+    (3..3 + CONNECTED).for_each(|index| drop(state.apply(LogIndex(index), &swap(index, false))));
+    let routes = state.routes();
+    let ids: Vec<String> = (0..2 * CONNECTED).map(|number| format!("d{}", number * 7 % 500)).collect();
+    for asked in [&ids[..0], &ids[..1], &ids[..16], &ids[..17], &ids[..]] {
+        let mut told = Vec::new();
+        routes.routes_to(asked.iter().map(|id| ("", id.as_str())), |at, route| told.push((at, route)));
+        let expected: Vec<_> = asked.iter().map(|id| routes.route("", id)).enumerate().collect();
+        assert_eq!(told, expected);
+    }
+    let mut same = 0;
+    routes.routes_to([("", "d3"); 40].into_iter(), |_, route| {
+        same += usize::from(route == routes.route("default", "d3"))
+    });
+    assert_eq!(same, 40);
+}
+
+#[test]
+fn a_writer_gets_through_between_those_who_ask_for_many_together() {
+    let mut state = founded();
+    (3..3 + CONNECTED).for_each(|index| drop(state.apply(LogIndex(index), &swap(index, false))));
+    let done = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (routes, done) = (state.routes(), Arc::clone(&done));
+            // The shards of the last device are locked again and again by each of them.
+            let ids: Vec<String> = (0..64).map(|number| format!("d{}", 3 + number % 5)).collect();
+            thread::spawn(move || {
+                while !done.load(Ordering::Acquire) {
+                    routes.routes_to(ids.iter().map(|id| ("", id.as_str())), |_, _| ());
+                }
+            })
+        })
+        .collect();
+    for index in 3 + CONNECTED..ENTRIES {
+        state.apply(LogIndex(index), &swap(index, true));
+    }
+    done.store(true, Ordering::Release);
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+}
+
 /// The entry at `index` opens the device of that number, and closes the one that has been connected longest.
 fn swap(index: u64, close: bool) -> Command {
     let Command::Batch(mut batch) = open(index) else { panic!("no batch") };

@@ -7,7 +7,10 @@ use super::{
     row::Row,
     view::{DeviceFilter, DeviceView, Route},
 };
-use crate::model::ids::{DeviceKey, namespace_or_default};
+use crate::{
+    limits::ROWS_TOGETHER,
+    model::ids::{DeviceKey, namespace_or_default},
+};
 
 impl Routes {
     /// A device.
@@ -19,6 +22,25 @@ impl Routes {
     pub fn route(&self, namespace: &str, device: &str) -> Route {
         let namespace = namespace_or_default(namespace);
         self.tables.load().read(namespace, device, route_of).unwrap_or(Route::NotConnected)
+    }
+
+    /// The ways to devices that are named together, each told with its place. Allocates nothing.
+    ///
+    /// In a registry that no cache holds, a fraction of the time of as many calls of [`Self::route`].
+    pub fn routes_to<'k>(
+        &self,
+        devices: impl Iterator<Item = (&'k str, &'k str)> + Clone,
+        mut tell: impl FnMut(usize, Route),
+    ) {
+        let devices = devices.map(|(namespace, device)| (namespace_or_default(namespace), device));
+        let (tables, mut devices, mut place) = (self.tables.load(), devices.peekable(), 0);
+        while devices.peek().is_some() {
+            let rows = tables.fetch(devices.clone());
+            for (at, (namespace, device)) in devices.by_ref().take(ROWS_TOGETHER).enumerate() {
+                tell(place + at, rows.row(at, namespace, device).map_or(Route::NotConnected, route_of));
+            }
+            place += ROWS_TOGETHER;
+        }
     }
 
     /// Up to `limit` devices whose id is greater than `after`, in the order of their ids.

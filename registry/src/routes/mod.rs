@@ -16,6 +16,7 @@ pub(crate) mod row;
 pub(crate) mod shard;
 pub(crate) mod tables;
 mod tags;
+mod together;
 pub mod view;
 pub(crate) mod writer;
 

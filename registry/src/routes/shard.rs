@@ -56,6 +56,11 @@ impl Shard {
         self.row(slot).map(|row| (slot, row))
     }
 
+    /// The slot in which a row of this hash is found first, if there is one; it may be another device's.
+    pub(super) fn likely_slot(&self, hash: u64) -> Option<u32> {
+        self.tags.likely(hash)
+    }
+
     /// The row in a slot.
     pub(super) fn row(&self, slot: u32) -> Option<&Row> {
         row_in(&self.chunks, slot)

@@ -46,6 +46,13 @@ impl Tags {
         None
     }
 
+    /// The first slot in the hash's home that [`Self::find`] would look at.
+    pub(super) fn likely(&self, hash: u64) -> Option<u32> {
+        let at = self.home(hash);
+        let equal = equal(self.groups.get(at)?, tag(hash));
+        (equal != 0).then(|| slot(at, equal))
+    }
+
     /// Takes the first free slot on the way of this hash. `None`: there is none at all.
     pub(super) fn take(&mut self, hash: u64) -> Option<u32> {
         let mut at = self.home(hash);

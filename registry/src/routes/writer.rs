@@ -92,6 +92,11 @@ impl Writer {
         self.cohorts.shared(profile)
     }
 
+    /// Fetches the rows of up to [`crate::limits::ROWS_TOGETHER`] devices that are about to change.
+    pub(crate) fn fetch<'k>(&self, keys: impl Iterator<Item = &'k DeviceKey>) {
+        drop(self.tables.fetch(keys.map(|key| (key.namespace.as_str(), key.device.as_str()))));
+    }
+
     /// Looks a device up, to change it.
     pub(crate) fn find(&self, key: &DeviceKey) -> Place {
         let hash = self.tables.hash_of(&key.namespace, &key.device);

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use super::{close::close, open::open, update::update};
 use crate::{
-    limits::EPOCH_POSITION_BITS,
+    limits::{EPOCH_POSITION_BITS, ROWS_TOGETHER},
     model::{
         command::{Batch, ChangeKind, SessionChange},
         event::{BatchOutcome, Event},
@@ -47,6 +47,10 @@ pub(in crate::model) fn batch(state: &mut State, index: LogIndex, batch: &Batch)
     let mut events = Vec::with_capacity(batch.changes.len() + 1);
     let mut refused = Vec::new();
     for (position, change) in (0..).zip(&batch.changes) {
+        if (position as usize).is_multiple_of(ROWS_TOGETHER) {
+            let ahead = batch.changes[position as usize..].iter().take(ROWS_TOGETHER);
+            state.writer.fetch(ahead.map(|change| &change.device));
+        }
         match apply_change(&mut state.writer, &mut context, position, change) {
             Ok(event) => events.extend(event),
             Err(rejection) => refused.push((position, rejection)),

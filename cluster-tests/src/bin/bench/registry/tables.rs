@@ -35,6 +35,8 @@ use crate::children::say;
 const NODES: u64 = 3;
 /// Look-ups of one sample.
 const ASKED: usize = 4_000_000;
+/// Calls of one stream that a node takes in together, at most.
+const BURST: usize = 128;
 /// How long look-ups and reopens run beside each other.
 const TOGETHER: Duration = Duration::from_secs(3);
 
@@ -52,12 +54,15 @@ pub(crate) fn measure(sessions: u64) -> anyhow::Result<()> {
     let opens_per_s = sessions as f64 / started.elapsed().as_secs_f64();
     let row_bytes = (resident_bytes() - before) as f64 / sessions as f64;
     let look_ups = (0..5).map(|round| look_up(&log, &ids, round)).collect::<anyhow::Result<Vec<_>>>()?;
+    let together =
+        (0..5).map(|round| look_up_together(&log, &ids, round)).collect::<anyhow::Result<Vec<_>>>()?;
     let snapshot = snapshot(&mut log, &ids, &profiles)?;
     let beside = look_up_while_applying(log, ids, profiles)?;
     say(json!({
         "opens_per_s": opens_per_s,
         "row_bytes": row_bytes,
         "look_ups_per_s": look_ups,
+        "look_ups_together_per_s": together,
         "look_ups_beside_per_s": beside,
         "snapshot": snapshot,
     }));
@@ -156,6 +161,21 @@ fn look_up(log: &Log, ids: &[String], round: usize) -> anyhow::Result<f64> {
     let asked: Vec<compact_str::CompactString> = walk(ids, round).take(ASKED).map(Into::into).collect();
     let ran_before = on_core();
     let held = asked.iter().filter(|id| matches!(routes.route("default", id), Route::Held { .. })).count();
+    let took = on_core() - ran_before;
+    ensure!(held == asked.len(), "{} sessions are lost", asked.len() - held);
+    Ok(asked.len() as f64 / took.as_secs_f64())
+}
+
+/// The same for calls that came together, as a stream of calls asks.
+fn look_up_together(log: &Log, ids: &[String], round: usize) -> anyhow::Result<f64> {
+    let routes = log.state.routes();
+    let asked: Vec<compact_str::CompactString> = walk(ids, round).take(ASKED).map(Into::into).collect();
+    let ran_before = on_core();
+    let mut held = 0;
+    for burst in asked.chunks(BURST) {
+        let devices = burst.iter().map(|id| ("default", id.as_str()));
+        routes.routes_to(devices, |_, route| held += usize::from(matches!(route, Route::Held { .. })));
+    }
     let took = on_core() - ran_before;
     ensure!(held == asked.len(), "{} sessions are lost", asked.len() - held);
     Ok(asked.len() as f64 / took.as_secs_f64())
