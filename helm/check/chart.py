@@ -99,7 +99,9 @@ def fits(name, objects):
         claim = spec["volumeClaimTemplates"][0]["metadata"]["labels"]
         report.demand(claim == fixed, f"{where}: labels of claims can never change, these might: {claim}")
         pod = spec["template"]["spec"]
-        stop = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        hook = pod["containers"][0].get("lifecycle", {}).get("preStop", {})
+        waits = re.findall(r"^(\d+)s$", "\n".join(hook.get("exec", {}).get("command", [])), re.MULTILINE)
+        stop = hook.get("sleep", {}).get("seconds", 0) + sum(map(int, waits))
         config = of_kind(objects, "ConfigMap")[0]["data"]["rollcall.toml"]
         grace = int(re.search(r'drain_grace = "(\d+)s"', config)[1])
         report.demand(pod["terminationGracePeriodSeconds"] >= stop + grace + 5, f"{where} is killed while it drains")
@@ -162,7 +164,7 @@ def main():
         valid(name, objects, custom)
         upgraded, upgrade_notes = render(values, upgrade=True)
         report.demand(upgraded == objects, f"{name}: an upgrade makes other objects")
-        by_hand = values.get("updateStrategy", "OnDelete") == "OnDelete"
+        by_hand = values.get("updateStrategy") == "OnDelete"
         told = "kubectl -n ns delete pod" in upgrade_notes
         report.demand("Rollcall" in notes and told == by_hand, f"{name}: the notes do not say who restarts the pods")
         print(f"rendered {name}: {len(objects)} objects")

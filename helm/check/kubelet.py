@@ -44,11 +44,16 @@ class Pod:
 
     def start(self, binaries, names):
         """Starts the process, as its container says."""
-        arguments = [argument.replace("/etc/rollcall/rollcall.toml", str(self.config)) for argument in self.container["args"]]
-        command = [str(binaries / self.container["command"][0]), *arguments]
         clean = {key: value for key, value in os.environ.items() if not key.startswith("ROLLCALL_")}
-        log = open(self.folder / "log", "ab")
-        self.process = subprocess.Popen(command, env=clean | self.environment(names), stdout=log, stderr=log)
+        self.binaries, self.variables = binaries, clean | self.environment(names)
+        self.process = self.run([*self.container["command"], *self.container["args"]], "log")
+
+    def run(self, words, log):
+        """A process of the container, its output in a file of the pod's folder."""
+        arguments = [word.replace("/etc/rollcall/rollcall.toml", str(self.config)) for word in words[1:]]
+        with open(self.folder / log, "ab") as output:
+            command = [str(self.binaries / words[0]), *arguments]
+            return subprocess.Popen(command, env=self.variables, stdout=output, stderr=output)
 
     def probe(self, which):
         """(status, body) of a probe; status 0 if nobody answers."""
@@ -62,16 +67,28 @@ class Pod:
         except OSError:
             return 0, ""
 
+    def hook(self):
+        """The preStop hook as a process; None: there is none, or it only sleeps."""
+        hook = self.container.get("lifecycle", {}).get("preStop", {})
+        return self.run(hook["exec"]["command"], "prestop") if "exec" in hook else None
+
     def stop(self):
-        """SIGTERM, as the kubelet does after preStop; (exit code, seconds). Killed when its grace is over."""
-        began = time.monotonic()
+        """preStop, then SIGTERM, as the kubelet does; (exit code, seconds). Killed when its grace is over."""
+        began, grace = time.monotonic(), self.spec["terminationGracePeriodSeconds"]
+        hook = self.hook()
+        if hook:
+            hook.wait(grace)
+        code = self.terminate(grace - (time.monotonic() - began))
+        return code, time.monotonic() - began
+
+    def terminate(self, grace):
+        """SIGTERM alone, then the exit code; killed when so many seconds are over."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            code = self.process.wait(self.spec["terminationGracePeriodSeconds"])
+            return self.process.wait(max(1, grace))
         except subprocess.TimeoutExpired:
             self.process.kill()
-            code = self.process.wait()
-        return code, time.monotonic() - began
+            return self.process.wait()
 
 
 class Names:

@@ -7,13 +7,15 @@ usage: live.py BINARIES PROMETHEUS   (folders with rollcall and rollcall-agent, 
 import pathlib
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import urllib.error
+import urllib.request
 
 from dashboard import concrete, dashboard, queries
 from kubelet import Cluster
-from rendering import Report, of_kind, render
+from rendering import ROOT, Report, of_kind, render
 from rules import ON, rules_of
 from scraping import Prometheus
 
@@ -21,6 +23,7 @@ VALUES = {
     "replicas": 3,
     "learners": {"replicas": 1},
     "drainGraceSeconds": 2,
+    "preStopSleepSeconds": 1,
     "device": {"external": "perPod", "perPod": {"hostname": "{pod}.devices.example.com"}},
 }
 report = Report()
@@ -85,6 +88,23 @@ def scraped(cluster, prometheus):
     report.demand(all(not target["lastError"] for target in targets), f"scrapes fail: {targets}")
 
 
+def catalogued(cluster, promtool):
+    """promtool finds nothing to say of what a node shows, and the catalogue has all of it."""
+    document = (ROOT / "node" / "docs" / "metrics.md").read_text()
+    known = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", document, re.MULTILINE))
+    for pod in cluster.pods:
+        with urllib.request.urlopen(f"http://{pod.address}:7403/metrics", timeout=10) as answer:
+            page = answer.read().decode()
+        linted = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, text=True)
+        said = linted.stdout + linted.stderr
+        report.demand(linted.returncode == 0 and not said.strip(), f"{pod.name}: promtool check metrics: {said}")
+        shown = dict(re.findall(r"^# TYPE (\w+) (\w+)$", page, re.MULTILINE))
+        odd = {name: kind for name, kind in shown.items() if known.get(name) != kind}
+        report.demand(not odd, f"{pod.name}: not so in node/docs/metrics.md: {odd}")
+        report.demand(len(shown) > 40, f"{pod.name} shows only {len(shown)} metrics")
+    print(f"catalogue: {len(known)} metrics, promtool has nothing to say")
+
+
 def labels_of_rules(prometheus, rules):
     """Every label by which a rule selects is there on the metric that it selects from."""
     for rule in rules:
@@ -138,10 +158,12 @@ def main():
             alarm(cluster, prometheus)
             scraped(cluster, prometheus)
             labels_of_rules(prometheus, rules)
+            catalogued(cluster, f"{sys.argv[2]}/promtool")
             for pod in cluster.pods[2:]:
                 restart(cluster, pod)
+            # All of them go: the last ones would wait for their turn in vain.
             for pod in cluster.pods:
-                code, _ = pod.stop()
+                code = pod.terminate(30)
                 report.demand(code == 0, f"{pod.name} stopped with {code}")
         finally:
             cluster.kill()

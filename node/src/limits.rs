@@ -70,11 +70,28 @@ pub const LOG_LINES: usize = 16_384;
 /// Buckets of histograms in seconds: from a call in memory to a call at the limit of patience.
 pub const SECONDS_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0];
+/// Buckets of histograms of counts: from one change alone to a full batch.
+pub const COUNT_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0];
+/// How often the process and its disk are looked at for metrics: as often as Prometheus usually asks.
+pub const PROCESS_SHOWN: Duration = Duration::from_secs(5);
 /// How often histograms are folded; without it they grow.
 pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Open files below which a start warns: each device connection needs one.
 pub const OPEN_FILES_LEAST: u64 = 65_536;
+
+/// The size of the writes by which a disk is examined: a page, as the log's small entries are.
+pub const FSYNC_BYTES: usize = 4096;
+/// How many of them; the median counts.
+pub const FSYNC_TRIES: usize = 5;
+/// A flush that takes longer is reported as slow. etcd asks for 10 ms at the 99th percentile.
+pub const FSYNC_SLOW: Duration = Duration::from_millis(20);
+/// How long the resolution of one name may take before it counts as failed.
+pub const NAME_PATIENCE: Duration = Duration::from_secs(2);
+/// One that takes longer is reported as slow: a dial that waits for it may miss an election.
+pub const NAME_SLOW: Duration = Duration::from_millis(250);
+/// Clocks that are further apart are reported. Records expire by them, a day after their device left by default.
+pub const CLOCKS_APART_MOST: Duration = Duration::from_secs(2);
 
 /// Connections that wait to be accepted; a reconnect storm fills it for a moment.
 pub const LISTEN_BACKLOG: u32 = 4_096;
@@ -95,6 +112,20 @@ pub const APPLY_LAG_MOST: u64 = 10_000;
 pub const READINESS_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a peer may take to say whether it has a leader.
 pub const PEER_QUESTION: Duration = Duration::from_millis(500);
+
+/// How often a node that waits for its turn to leave looks at the others: soon enough for people, seldom enough for them.
+pub const TURN_INTERVAL: Duration = Duration::from_millis(500);
+/// Entries that another voter may have and not have applied when a voter leaves: what is on its way to it under load.
+pub const TURN_LAG_MOST: u64 = 100;
+/// After that long a node that was let go stops by itself: who asked should have stopped it.
+pub const TURN_KEPT: Duration = Duration::from_secs(120);
+/// How often a drain shows how far it is.
+pub const DRAIN_SHOWN: Duration = Duration::from_millis(250);
+
+/// How long `rollcall doctor` waits for one node: as long as its examination takes at worst.
+pub const DOCTOR_PATIENCE: Duration = Duration::from_secs(10);
+/// Less free disk than that is reported: the log grows by its snapshots' distance before anything is given back.
+pub const DISK_FREE_LEAST_PERCENT: u64 = 10;
 
 /// How long the commands wait for a connection to one node.
 pub const CLIENT_CONNECT: Duration = Duration::from_secs(3);

@@ -10,6 +10,7 @@ pub mod codec;
 mod fatal;
 pub mod handle;
 pub mod leases;
+mod leaving;
 pub mod limits;
 pub mod membership;
 pub mod metrics;

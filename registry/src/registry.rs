@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    clock::{Moment, unix_now},
+    clock::Moment,
     fatal::{FatalReason, FatalSender},
     handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar},
     leases::holder::HeldLease,
@@ -19,10 +19,7 @@ use crate::{
         folder::Folder,
     },
     model::{
-        command::{
-            Addresses, ChangeKind, Command, NodeDown, NodeDownReason, NodeDraining, OpenSession,
-            SessionChange,
-        },
+        command::{Addresses, ChangeKind, OpenSession, SessionChange},
         ids::{ClusterId, DeviceKey, Epoch, Incarnation, LogIndex, NodeId},
         policy::RegistrationMode,
         profile::Profile,
@@ -98,8 +95,8 @@ pub(crate) struct Inner {
     pub(crate) lease: Arc<HeldLease>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) fatal: FatalSender,
-    log: SledLog,
-    watching: AbortHandle,
+    pub(crate) log: SledLog,
+    pub(crate) watching: AbortHandle,
     pub(crate) snapshots: raft::Snapshots,
     /// Places for backups.
     pub(crate) backups: Arc<Semaphore>,
@@ -186,6 +183,11 @@ impl Registry {
         }
     }
 
+    /// How long this node's lease holds if no beat follows. Zero: it does not hold.
+    pub fn lease_remaining(&self) -> Duration {
+        self.inner.lease.remaining(Moment::now())
+    }
+
     /// Watches changes of devices, after a cursor or from now on.
     ///
     /// # Errors
@@ -237,45 +239,6 @@ impl Registry {
     /// Resolves when the node must stop, and says why.
     pub async fn fatal(&self) -> FatalReason {
         self.inner.fatal.stopped().await
-    }
-
-    /// Says to the cluster that this node is about to stop: others then give it no new work. Tries for a moment.
-    ///
-    /// # Cancel safety
-    /// Dropped, it may be said or not.
-    pub async fn start_draining(&self) {
-        let incarnation = self.inner.lease.incarnation();
-        let Some(seated) = self.inner.seated.get().filter(|_| incarnation != Incarnation(0)) else { return };
-        let draining = NodeDraining { node: seated.seat().node, incarnation };
-        if !seated.leader.propose_soon(&Arc::new(Command::NodeDraining(draining))).await {
-            tracing::warn!("the cluster was not told that this node drains");
-        }
-    }
-
-    /// Leaves: ends this node's incarnation, hands leadership over, stops Raft. Without a quorum it stops all the same.
-    pub async fn shutdown(&self) {
-        if let Some(seated) = self.inner.seated.get() {
-            // Boxed: it holds a whole proposal.
-            Box::pin(self.leave(seated)).await;
-        }
-        self.inner.watching.abort();
-        if let Err(error) = self.inner.log.close().await {
-            tracing::warn!(%error, "the log was not closed cleanly");
-        }
-    }
-
-    async fn leave(&self, seated: &Seated) {
-        // First, or it would register this node again.
-        seated.presence.abort();
-        let incarnation = self.inner.lease.incarnation();
-        if incarnation != Incarnation(0) && !self.was_removed() {
-            let (node, reason) = (seated.seat().node, NodeDownReason::Stopped);
-            let down = NodeDown { node, incarnation, reason, at: unix_now(), floor: None };
-            if !seated.leader.propose_soon(&Arc::new(Command::NodeDown(down))).await {
-                tracing::warn!("the cluster was not told that this node stops; its lease will lapse");
-            }
-        }
-        seated.stop().await;
     }
 
     async fn change(&self, device: DeviceKey, kind: ChangeKind) -> Result<Opened, ChangeError> {

@@ -182,10 +182,14 @@ fn command() -> impl Strategy<Value = Command> {
         })),
         (0..4_u64, suffrage())
             .prop_map(|(node, suffrage)| Command::SetSuffrage(SetSuffrage { node: NodeId(node), suffrage })),
-        (any::<u64>(), any::<u64>()).prop_map(|(node, incarnation)| {
-            let (node, incarnation) = (NodeId(node), Incarnation(incarnation));
-            Command::NodeDraining(NodeDraining { node, incarnation })
-        }),
+        (any::<u64>(), any::<u64>(), vec(any::<(u64, u64)>(), 0..4)).prop_map(
+            |(node, incarnation, others)| {
+                let life = |(node, incarnation)| (NodeId(node), Incarnation(incarnation));
+                let ((node, incarnation), provided) =
+                    (life((node, incarnation)), others.into_iter().map(life).collect());
+                Command::NodeDraining(NodeDraining { node, incarnation, provided })
+            }
+        ),
         (any::<u64>(), any::<u64>(), any::<u64>(), vec(change(), 0..8), any::<u64>()).prop_map(
             |(node, incarnation, number, changes, at)| Command::Batch(Batch {
                 node: NodeId(node),

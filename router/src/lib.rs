@@ -23,6 +23,6 @@ pub use call::{Call, Reply, Timings};
 pub use config::RouterConfig;
 pub use dispatch::pipeline::{Ended, Pipeline};
 pub use links::view::LinkView;
-pub use outcome::{Failure, Outcome, Reason, Stage};
+pub use outcome::{Failure, Fault, Outcome, Reason, Stage};
 pub use router::Router;
 pub use sessions::{device_connection::DeviceConnection, outgoing::Outgoing};

@@ -76,6 +76,6 @@ pub(crate) async fn measure<R: Registrar>(sessions: Weak<DeviceSessions<R>>) {
         rate += ((ended - ended_before) as f64 / elapsed.as_secs_f64() - rate) / 8.0;
         vitals.calls_per_second.store(rate as u64, Ordering::Relaxed);
         (ended_before, since) = (ended, now);
-        sessions.shared.metrics.pressure.set(f64::from(pressure.percent()));
+        sessions.shared.metrics.pressure.set(f64::from(pressure.percent()) / 100.0);
     }
 }

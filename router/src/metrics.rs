@@ -1,7 +1,5 @@
 //! Every metric of this crate, declared once. Handles of the hot ones are kept: looking one up costs ten times its use.
 
-use std::sync::OnceLock;
-
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 use rollcall_proto::device::CloseCode;
 
@@ -23,7 +21,7 @@ const SUSPECT: &str = "rollcall_device_suspicions_total";
 const HEALTH_CALLS: &str = "rollcall_device_health_calls_total";
 const EJECTED: &str = "rollcall_device_ejections_total";
 const EJECTED_NOW: &str = "rollcall_devices_ejected";
-const PRESSURE: &str = "rollcall_pressure_percent";
+const PRESSURE: &str = "rollcall_pressure_ratio";
 const SHED: &str = "rollcall_shed_total";
 const ATTACHES_ADMITTED: &str = "rollcall_device_attaches_admitted_total";
 const SITES_LOST: &str = "rollcall_sites_lost_total";
@@ -48,12 +46,38 @@ impl Path {
     }
 }
 
+const PATHS: [Path; 2] = [Path::Local, Path::Peer];
 const FAILURES: usize = Reason::ALL.len() * Outcome::ALL.len();
+
+/// The counters of the calls that fail by this path, by reason and then by outcome.
+fn failures(path: Path) -> [Counter; FAILURES] {
+    std::array::from_fn(|at| {
+        let (reason, outcome) = (Reason::ALL[at / Outcome::ALL.len()], Outcome::ALL[at % Outcome::ALL.len()]);
+        counter!(
+            CALLS,
+            "path" => path.as_str(), "outcome" => outcome.as_str(), "reason" => reason.as_str(),
+            "fault" => reason.fault().as_str()
+        )
+    })
+}
+
+/// Series appear before what they count happens: an increase from nothing to one is none to Prometheus.
+fn show_what_has_not_happened() {
+    for code in (0..=i32::from(u8::MAX)).filter_map(|code| CloseCode::try_from(code).ok()) {
+        if code != CloseCode::Unspecified {
+            counter!(SESSIONS_CLOSED, "reason" => code.as_str_name()).absolute(0);
+            counter!(ATTACHES_REFUSED, "reason" => code.as_str_name()).absolute(0);
+        }
+    }
+    for work in Work::ALL {
+        counter!(SHED, "work" => work.as_str()).absolute(0);
+    }
+}
 
 /// The handles.
 pub(crate) struct Metrics {
     answered: [Counter; 2],
-    failed: [[OnceLock<Counter>; FAILURES]; 2],
+    failed: [[Counter; FAILURES]; 2],
     /// Calls that entered through this node and have not ended.
     pub(crate) in_flight: Gauge,
     /// Broadcasts that run.
@@ -86,11 +110,12 @@ impl Metrics {
     /// Declares the metrics. The recorder must be installed before.
     pub(crate) fn new() -> Self {
         describe();
-        let answered = [Path::Local, Path::Peer]
-            .map(|path| counter!(CALLS, "path" => path.as_str(), "outcome" => "EXECUTED", "reason" => ""));
+        show_what_has_not_happened();
         Self {
-            answered,
-            failed: std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new())),
+            answered: PATHS.map(|path| {
+                counter!(CALLS, "path" => path.as_str(), "outcome" => "EXECUTED", "reason" => "", "fault" => "")
+            }),
+            failed: PATHS.map(failures),
             in_flight: gauge!(CALLS_IN_FLIGHT),
             broadcasts: gauge!(BROADCASTS),
             sessions: gauge!(SESSIONS),
@@ -115,13 +140,7 @@ impl Metrics {
     /// A call failed.
     pub(crate) fn failed(&self, path: Path, failure: &Failure) {
         let at = failure.reason as usize * Outcome::ALL.len() + failure.outcome as usize;
-        let handle = self.failed[path as usize][at].get_or_init(|| {
-            counter!(
-                CALLS,
-                "path" => path.as_str(), "outcome" => failure.outcome.as_str(), "reason" => failure.reason.as_str()
-            )
-        });
-        handle.increment(1);
+        self.failed[path as usize][at].increment(1);
     }
 
     /// A device session ended.
@@ -154,7 +173,7 @@ fn describe() {
     describe_counter!(
         CALLS,
         Unit::Count,
-        "Calls that entered through this node and ended, by path, outcome and reason"
+        "Calls that entered through this node and ended, by path, outcome, reason and whose fault it is"
     );
     describe_gauge!(CALLS_IN_FLIGHT, Unit::Count, "Calls that entered through this node and have not ended");
     describe_gauge!(BROADCASTS, Unit::Count, "Broadcasts that run on this node");
@@ -168,7 +187,7 @@ fn describe() {
         Unit::Count,
         "Further attempts of idempotent calls after one of which nobody knows whether it ran"
     );
-    describe_gauge!(PRESSURE, Unit::Percent, "How hard the node is pressed: late tasks, full queues");
+    describe_gauge!(PRESSURE, "How hard the node is pressed by late tasks and full queues: 0 to 1");
     describe_counter!(
         SHED,
         Unit::Count,

@@ -177,7 +177,62 @@ reasons! {
     SiteLost = "SITE_LOST",
 }
 
+/// Whose problem a failed call is, for those who are woken by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// Who called: asks for what is not there or not allowed, too much, or gave up.
+    Caller,
+    /// The devices: away, busy, slow or failing.
+    Device,
+    /// Rollcall: a node, a link, the cluster.
+    Cluster,
+}
+
+impl Fault {
+    /// The name in metrics: `caller`, `device`, `cluster`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Device => "device",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
 impl Reason {
+    /// Whose problem it is. A deadline is the device's: the rest of the way takes milliseconds.
+    pub fn fault(self) -> Fault {
+        match self {
+            Self::NoDevice
+            | Self::DeviceDisabled
+            | Self::ActionUnknown
+            | Self::Cancelled
+            | Self::PayloadTooLarge
+            | Self::RequestIdConflict
+            | Self::RateLimited
+            | Self::Unauthenticated
+            | Self::PermissionDenied
+            | Self::InvalidArgument => Fault::Caller,
+            Self::NotConnected
+            | Self::DeviceBusy
+            | Self::QueueFull
+            | Self::DeviceEjected
+            | Self::DeviceLost
+            | Self::DeviceError
+            | Self::Deadline
+            | Self::SiteLost => Fault::Device,
+            Self::StaleRoute
+            | Self::HolderUnreachable
+            | Self::HolderFenced
+            | Self::HolderDraining
+            | Self::ReplyLost
+            | Self::NoLeader
+            | Self::Overloaded
+            | Self::ShuttingDown
+            | Self::Internal => Fault::Cluster,
+        }
+    }
+
     /// Whether another node or device may well take a call that failed so before it was executed.
     pub fn others_may_help(self) -> bool {
         match self {

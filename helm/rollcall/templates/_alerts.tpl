@@ -27,8 +27,6 @@
 {{- $name := include "rollcall.name" .root -}}
 {{- $replicas := int .root.Values.replicas -}}
 {{- $own := printf "job=%q,namespace=%q" $name .root.Release.Namespace -}}
-{{- /* Reasons that are neither the caller's nor the device's. */ -}}
-{{- $faults := "HOLDER_UNREACHABLE|HOLDER_FENCED|HOLDER_DRAINING|STALE_ROUTE|NO_LEADER|OVERLOADED|REPLY_LOST|SHUTTING_DOWN|INTERNAL" -}}
 {{- $unreadable := "CLOSE_CODE_(PROTOCOL_ERROR|VERSION|INVALID|TOO_LARGE)" -}}
 {{- $texts := dict "own" $own -}}
 {{- $_ := set $texts "voters" (printf "%s,instance=~%q" $own (printf "%s-[0-9]+" $name)) -}}
@@ -39,7 +37,7 @@
 {{- range list "[5m]" "[30m]" "[1h]" "[6h]" "[1h] offset 10m" -}}
 {{- $all := printf "sum(rate(rollcall_calls_total{%s}%s))" $own . -}}
 {{- $_ := set $texts (printf "calls%s" .) $all -}}
-{{- $_ := set $texts (printf "faults%s" .) (printf "sum(rate(rollcall_calls_total{%s,reason=~%q}%s)) / %s" $own $faults . $all) -}}
+{{- $_ := set $texts (printf "faults%s" .) (printf "sum(rate(rollcall_calls_total{%s,fault=\"cluster\"}%s)) / %s" $own . $all) -}}
 {{- end -}}
 {{- range $key, $value := omit .own "enabled" "for" "severity" -}}
 {{- $_ := set $texts $key ($value | toString) -}}

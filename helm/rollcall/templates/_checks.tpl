@@ -1,9 +1,9 @@
 {{/* What values.schema.json cannot say: refused here, with the reason. */}}
 {{- define "rollcall.check" -}}
 {{- $values := .Values -}}
-{{- $least := add (int $values.preStopSleepSeconds) (int $values.drainGraceSeconds) 5 -}}
+{{- $least := add (int $values.preStopTurnSeconds) (int $values.preStopSleepSeconds) (int $values.drainGraceSeconds) 5 -}}
 {{- if and $values.terminationGracePeriodSeconds (lt (int $values.terminationGracePeriodSeconds) (int $least)) -}}
-{{- fail (printf "terminationGracePeriodSeconds: %d s would kill a node that still drains; preStopSleepSeconds and drainGraceSeconds need at least %d s" (int $values.terminationGracePeriodSeconds) (int $least)) -}}
+{{- fail (printf "terminationGracePeriodSeconds: %d s would kill a node that still waits or drains; preStopTurnSeconds, preStopSleepSeconds and drainGraceSeconds need at least %d s" (int $values.terminationGracePeriodSeconds) (int $least)) -}}
 {{- end -}}
 {{- if and (eq $values.device.external "perPod") (gt (int $values.learners.replicas) 0) (not (contains "{pod}" $values.device.perPod.hostname)) -}}
 {{- fail "device.perPod.hostname: with learners it must contain {pod}; their numbers are the voting nodes' again" -}}

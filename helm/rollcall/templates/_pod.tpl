@@ -1,7 +1,7 @@
 {{/* The spec of a node's pod: (root, component, own). */}}
 {{- define "rollcall.pod" -}}
 {{- $values := .root.Values -}}
-{{- $grace := add $values.preStopSleepSeconds $values.drainGraceSeconds 15 -}}
+{{- $grace := add $values.preStopTurnSeconds $values.preStopSleepSeconds $values.drainGraceSeconds 15 -}}
 serviceAccountName: {{ include "rollcall.serviceAccountName" .root }}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -56,7 +56,12 @@ containers:
     readinessProbe:
       httpGet: {path: /readyz, port: http}
       {{- toYaml $values.readinessProbe | nindent 6 }}
-    {{- if $values.preStopSleepSeconds }}
+    {{- if $values.preStopTurnSeconds }}
+    lifecycle:
+      preStop:
+        exec:
+          command: {{ list "rollcall" "prestop" "--config" "/etc/rollcall/rollcall.toml" "--give-up-after" (printf "%ds" (int $values.preStopTurnSeconds)) "--linger" (printf "%ds" (int $values.preStopSleepSeconds)) | toJson }}
+    {{- else if $values.preStopSleepSeconds }}
     lifecycle:
       preStop:
         sleep: {seconds: {{ $values.preStopSleepSeconds }}}

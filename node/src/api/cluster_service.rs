@@ -1,29 +1,56 @@
 //! `rollcall.v1.ClusterService`: the cluster and its nodes.
 
+use std::{sync::Arc, time::SystemTime};
+
 use rollcall_proto::api::{
-    DemoteNodeRequest, DemoteNodeResponse, GetClusterRequest, GetClusterResponse, ListNodesRequest,
-    ListNodesResponse, Node, NodeRole, NodeState, PromoteNodeRequest, PromoteNodeResponse, RemoveNodeRequest,
-    RemoveNodeResponse, SaveSnapshotRequest, TransferLeadershipRequest, TransferLeadershipResponse,
+    DemoteNodeRequest, DemoteNodeResponse, DrainNodeRequest, ExamineNodeRequest, ExamineNodeResponse,
+    GetClusterRequest, GetClusterResponse, ListNodesRequest, ListNodesResponse, Node, NodeRole, NodeState,
+    PromoteNodeRequest, PromoteNodeResponse, RemoveNodeRequest, RemoveNodeResponse, SaveSnapshotRequest,
+    SetLogFilterRequest, SetLogFilterResponse, TransferLeadershipRequest, TransferLeadershipResponse,
     cluster_service_server::ClusterService,
 };
 use rollcall_registry::{MembershipChange, routes::view::NodeView};
+use rollcall_router::Router;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{page::Page, read::cluster_id, save_snapshot, status::Refusal, validate::Invalid, view};
-use crate::cluster::{Cluster, ClusterStatus};
+use super::{
+    drain_node::{self, Drain, When},
+    examine_node,
+    page::Page,
+    read::cluster_id,
+    route_explanation::asked_here,
+    save_snapshot,
+    status::Refusal,
+    validate::Invalid,
+    view,
+};
+use crate::{
+    cluster::{Cluster, ClusterStatus, failure_tolerance},
+    config::Settings,
+    lifecycle::{Leaving, Readiness},
+    telemetry,
+};
 
 /// Serves the cluster.
-#[derive(Debug, Clone)]
-pub struct ClusterApi<C> {
-    cluster: C,
+#[derive(Clone)]
+pub struct ClusterApi<C: Cluster> {
+    /// The cluster.
+    pub cluster: C,
+    /// Its calls and devices on this node.
+    pub router: Router<C>,
+    /// Whether this node should be sent calls.
+    pub readiness: watch::Receiver<Readiness>,
+    /// The way out.
+    pub leaving: Leaving<C>,
+    /// Cancelled once this node has drained.
+    pub closing: CancellationToken,
+    /// What this node was told.
+    pub settings: Arc<Settings>,
 }
 
 impl<C: Cluster> ClusterApi<C> {
-    /// Serves this cluster.
-    pub fn new(cluster: C) -> Self {
-        Self { cluster }
-    }
-
     /// Makes a change; the node's id, and the index as of which it holds.
     async fn change(&self, change: MembershipChange) -> Result<(u64, u64), Refusal> {
         let changed = self.cluster.change_membership(&change).await?;
@@ -68,21 +95,23 @@ impl<C: Cluster> ClusterService for ClusterApi<C> {
         let status = self.cluster.status();
         let routes = self.cluster.routes();
         let counts = routes.counts();
-        let voters_up =
-            status.voters.iter().filter(|id| routes.node(**id).is_some_and(|node| node.up)).count();
+        let readiness = self.readiness.borrow().clone();
         Ok(Response::new(GetClusterResponse {
             cluster_id: cluster_id(&self.cluster),
-            node: status.name,
+            node: status.name.clone(),
             leader: status.leader.map(|leader| view::node_name(leader, routes)).unwrap_or_default(),
             term: status.term,
             applied_index: status.applied.0,
             last_log_index: status.last_log.0,
             voters: count(status.voters.len()),
             learners: count(status.learners.len()),
-            failure_tolerance: count(failure_tolerance(status.voters.len(), voters_up)),
+            failure_tolerance: count(failure_tolerance(&status, routes)),
             devices: counts.devices,
             sessions: counts.sessions,
             has_quorum: status.has_quorum,
+            ready: readiness.is_ready(),
+            readiness: readiness.to_string(),
+            clock: Some(SystemTime::now().into()),
         }))
     }
 
@@ -157,32 +186,56 @@ impl<C: Cluster> ClusterService for ClusterApi<C> {
             term: changed.term,
         }))
     }
+
+    type DrainNodeStream = drain_node::Steps;
+
+    async fn drain_node(
+        &self,
+        request: Request<DrainNodeRequest>,
+    ) -> Result<Response<Self::DrainNodeStream>, Status> {
+        let request = request.into_inner();
+        asked_here(&self.cluster, &request.name)?;
+        let drain = Drain {
+            cluster: self.cluster.clone(),
+            router: self.router.clone(),
+            leaving: self.leaving.clone(),
+            drained: self.closing.clone(),
+        };
+        let when = if request.now { When::Now } else { When::InTurn };
+        Ok(Response::new(drain_node::begin(drain, when)))
+    }
+
+    async fn examine_node(
+        &self,
+        request: Request<ExamineNodeRequest>,
+    ) -> Result<Response<ExamineNodeResponse>, Status> {
+        asked_here(&self.cluster, &request.into_inner().name)?;
+        let readiness = self.readiness.borrow().clone();
+        let examined = examine_node::examine(&self.cluster, &self.router, &self.settings, readiness).await?;
+        Ok(Response::new(examined))
+    }
+
+    async fn set_log_filter(
+        &self,
+        request: Request<SetLogFilterRequest>,
+    ) -> Result<Response<SetLogFilterResponse>, Status> {
+        let request = request.into_inner();
+        asked_here(&self.cluster, &request.name)?;
+        let former = telemetry::log_filter();
+        if !request.filter.is_empty() {
+            telemetry::set_log_filter(&request.filter)
+                .map_err(|error| Invalid::new("filter", error.to_string()))?;
+            tracing::info!(former, filter = request.filter, "what is logged was changed by an operator");
+        }
+        let filter = telemetry::log_filter();
+        Ok(Response::new(SetLogFilterResponse { node: self.cluster.status().name, former, filter }))
+    }
 }
 
 fn named(name: String) -> Result<String, Invalid> {
     if name.is_empty() { Err(Invalid::new("name", "it names no node")) } else { Ok(name) }
 }
 
-/// How many voters may still be lost before there is no quorum.
-fn failure_tolerance(voters: usize, up: usize) -> usize {
-    up.saturating_sub(voters / 2 + 1)
-}
-
 fn count(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::failure_tolerance;
-
-    #[test]
-    fn a_cluster_bears_the_loss_of_what_exceeds_its_quorum() {
-        for (voters, up, tolerance) in
-            [(1, 1, 0), (2, 2, 0), (3, 3, 1), (3, 2, 0), (3, 1, 0), (5, 5, 2), (5, 4, 1)]
-        {
-            assert_eq!(failure_tolerance(voters, up), tolerance, "{up} of {voters}");
-        }
-        assert_eq!(failure_tolerance(0, 0), 0);
-    }
 }

@@ -8,6 +8,8 @@ mod broadcast;
 mod calls;
 mod cluster_service;
 mod device_service;
+mod drain_node;
+mod examine_node;
 mod health_service;
 mod invoke_service;
 mod invoke_stream;

@@ -27,7 +27,7 @@ pub(super) fn asked_here<C: Cluster>(cluster: &C, from: &str) -> Result<(), Refu
         return Err(Refusal::new(Code::NotFound, reason::OTHER_NODE, format!("no node is named {from}"))
             .with("node", from));
     };
-    let message = format!("only {from} can look from itself: ask it at {}", node.addresses.api);
+    let message = format!("only {from} itself can answer this: ask it at {}", node.addresses.api);
     Err(Refusal::new(Code::FailedPrecondition, reason::OTHER_NODE, message)
         .with("node", from)
         .with("api_addr", node.addresses.api.clone()))

@@ -91,7 +91,7 @@ pub(super) async fn connect(address: &str) -> Result<Channel, CliError> {
 }
 
 /// The cause that says most; tonic's outer one is "transport error".
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut deepest = error;
     while let Some(cause) = deepest.source() {
         deepest = cause;

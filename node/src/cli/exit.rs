@@ -62,6 +62,8 @@ pub enum CliError {
     Backup(Box<BackupError>),
     /// Input or output failed.
     Io(String),
+    /// What the command looked at is not as it should be, or the node of this machine says no.
+    Local(Exit, String),
 }
 
 impl CliError {
@@ -72,6 +74,7 @@ impl CliError {
             Self::Unreachable(_) => Exit::Unreachable,
             Self::Backup(error) if matches!(**error, BackupError::Damaged { .. }) => Exit::Damaged,
             Self::Answer(_) | Self::Call(_) | Self::Backup(_) | Self::Io(_) => Exit::Refused,
+            Self::Local(exit, _) => *exit,
             Self::Serve(error) if error.was_serving() => Exit::Fault,
             Self::Serve(_) => Exit::Refused,
         }
@@ -125,7 +128,7 @@ impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => write!(f, "{error}"),
-            Self::Usage(text) | Self::Io(text) => f.write_str(text),
+            Self::Usage(text) | Self::Io(text) | Self::Local(_, text) => f.write_str(text),
             Self::Unreachable(tried) => {
                 f.write_str("no node could be reached")?;
                 for (address, problem) in tried {

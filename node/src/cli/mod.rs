@@ -5,10 +5,16 @@ mod client;
 mod cluster;
 mod config;
 mod devices;
+mod doctor;
+mod drain;
 mod exit;
+mod health;
 mod invoke;
+mod local;
+mod log;
 mod nodes;
 mod output;
+mod prestop;
 mod records;
 mod recover;
 mod route;
@@ -63,6 +69,17 @@ pub enum Command {
     /// Look at the cluster itself, or hand leadership over.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Empty a node and stop it: devices move, leadership goes, calls in flight end.
+    Drain(drain::Drain),
+    /// Ask every node how it is, and say what to do about what is wrong.
+    Doctor(doctor::Doctor),
+    /// Ask the node on this machine whether it is alive or ready, for probes.
+    Health(health::Health),
+    /// Wait until the node on this machine may be stopped without the loss of a quorum.
+    Prestop(prestop::Prestop),
+    /// Look at what a node logs, or change it.
+    #[command(subcommand)]
+    Log(log::Log),
     /// Save the registry to a file, look at such a file, restore a cluster from one.
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
@@ -88,6 +105,11 @@ impl Cli {
             Command::Devices(command) => command.run().await,
             Command::Nodes(command) => command.run().await,
             Command::Cluster(command) => command.run().await,
+            Command::Drain(command) => command.run().await,
+            Command::Doctor(command) => command.run().await,
+            Command::Health(command) => command.run().await,
+            Command::Prestop(command) => command.run().await,
+            Command::Log(command) => command.run().await,
             Command::Snapshot(command) => command.run().await,
             Command::Route(command) => command.run().await,
             Command::Config(command) => command.run(),

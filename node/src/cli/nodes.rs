@@ -151,3 +151,14 @@ pub(super) async fn all(channel: Channel) -> Result<Vec<Node>, CliError> {
         }
     }
 }
+
+/// A connection to the node of this name, found through the one that is connected.
+pub(super) async fn channel_to(channel: Channel, name: &str) -> Result<Channel, CliError> {
+    let nodes = all(channel).await?;
+    let names = || nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
+    let node = nodes
+        .iter()
+        .find(|node| node.name == name)
+        .ok_or_else(|| CliError::Usage(format!("no node is named {name}; there are: {}", names())))?;
+    client::connect(&node.api_addr).await
+}

@@ -5,7 +5,6 @@ use rollcall_proto::api::{
     ExplainRouteRequest, ExplainRouteResponse, registry_service_client::RegistryServiceClient,
 };
 use serde_json::{Value, json};
-use tonic::transport::Channel;
 
 use super::{
     CliError, client, nodes,
@@ -42,7 +41,7 @@ impl Route {
         let Self::Explain(explain) = self;
         let mut channel = explain.nodes.connect().await?;
         if !explain.from.is_empty() {
-            channel = channel_to(channel, &explain.from).await?;
+            channel = nodes::channel_to(channel, &explain.from).await?;
         }
         let request = ExplainRouteRequest {
             namespace: explain.namespace,
@@ -56,17 +55,6 @@ impl Route {
         }
         Ok(())
     }
-}
-
-/// A connection to the node of this name, found through the one that is connected.
-async fn channel_to(channel: Channel, name: &str) -> Result<Channel, CliError> {
-    let nodes = nodes::all(channel).await?;
-    let names = || nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
-    let node = nodes
-        .iter()
-        .find(|node| node.name == name)
-        .ok_or_else(|| CliError::Usage(format!("no node is named {name}; there are: {}", names())))?;
-    client::connect(&node.api_addr).await
 }
 
 fn as_json(route: &ExplainRouteResponse) -> Value {

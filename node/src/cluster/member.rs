@@ -1,12 +1,12 @@
 //! The real registry as the node's cluster.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rollcall_registry::{
     AdministerError, Administration, ApplyObserver, ChangeError, MembershipChange, MembershipChanged,
     MembershipError, ReadError, Registry,
     backup::{Backup, Freshness, SaveError},
-    model::ids::{DeviceKey, Epoch, LogIndex},
+    model::ids::{DeviceKey, Epoch, Incarnation, LogIndex, NodeId},
 };
 
 use super::{Cluster, ClusterConfig, ClusterStatus, Cursor, MemberError, Watch, WatchError, WatchItem};
@@ -77,6 +77,14 @@ impl Cluster for Registry {
 
     async fn start_draining(&self) {
         Self::start_draining(self).await;
+    }
+
+    async fn start_draining_in_turn(&self, provided: Vec<(NodeId, Incarnation)>) -> Result<(), String> {
+        Self::start_draining_in_turn(self, provided).await
+    }
+
+    fn lease_remaining(&self) -> Duration {
+        Self::lease_remaining(self)
     }
 
     async fn shutdown(&self) {

@@ -4,13 +4,13 @@
 
 mod member;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rollcall_registry::{
     AdministerError, Administration, ApplyObserver, ChangeError, MembershipChange, MembershipChanged,
-    MembershipError, ReadError, Registrar,
+    MembershipError, ReadError, Registrar, Routes,
     backup::{Backup, Freshness, SaveError},
-    model::ids::{DeviceKey, Epoch, LogIndex},
+    model::ids::{DeviceKey, Epoch, Incarnation, LogIndex, NodeId},
 };
 pub use rollcall_registry::{ClusterStatus, Cursor, RegistryConfig as ClusterConfig, WatchError, WatchItem};
 use thiserror::Error;
@@ -111,6 +111,18 @@ pub trait Cluster: Registrar + Clone {
     /// Dropped, it may be said or not.
     fn start_draining(&self) -> impl Future<Output = ()> + Send;
 
+    /// Says to the cluster that this node is about to stop, on condition that these lives of others go on and do not drain.
+    ///
+    /// # Errors
+    /// Why not, for people. It may be said all the same.
+    fn start_draining_in_turn(
+        &self,
+        provided: Vec<(NodeId, Incarnation)>,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// How long this node's lease would hold without another beat.
+    fn lease_remaining(&self) -> Duration;
+
     /// Leaves cleanly.
     fn shutdown(&self) -> impl Future<Output = ()> + Send;
 }
@@ -119,3 +131,28 @@ pub trait Cluster: Registrar + Clone {
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct MemberError(pub String);
+
+/// How many voters may still be lost before there is no quorum, by those that are up.
+pub fn failure_tolerance(status: &ClusterStatus, routes: &Routes) -> usize {
+    let up = status.voters.iter().filter(|id| routes.node(**id).is_some_and(|node| node.up)).count();
+    beyond_quorum(status.voters.len(), up)
+}
+
+fn beyond_quorum(voters: usize, up: usize) -> usize {
+    up.saturating_sub(voters / 2 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beyond_quorum;
+
+    #[test]
+    fn a_cluster_bears_the_loss_of_what_exceeds_its_quorum() {
+        for (voters, up, tolerance) in
+            [(1, 1, 0), (2, 2, 0), (3, 3, 1), (3, 2, 0), (3, 1, 0), (5, 5, 2), (5, 4, 1)]
+        {
+            assert_eq!(beyond_quorum(voters, up), tolerance, "{up} of {voters}");
+        }
+        assert_eq!(beyond_quorum(0, 0), 0);
+    }
+}

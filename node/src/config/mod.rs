@@ -7,7 +7,7 @@ mod flags;
 mod layers;
 mod settings;
 pub mod table;
-mod value;
+pub(crate) mod value;
 
 pub use error::{BadValue, ConfigError, Written};
 pub use flags::SettingFlags;

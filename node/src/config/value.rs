@@ -62,7 +62,7 @@ impl fmt::Display for HostPort {
 }
 
 /// A listener's address. Port 0 lets the system choose.
-pub(super) fn socket(text: &str) -> Result<SocketAddr, BadValue> {
+pub(crate) fn socket(text: &str) -> Result<SocketAddr, BadValue> {
     text.parse()
         .map_err(|_| BadValue::new("not an IP and a port", "ip:port, such as 0.0.0.0:7400 or [::]:7400"))
 }

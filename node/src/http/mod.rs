@@ -1,45 +1,56 @@
-//! The HTTP listener: `/livez`, `/readyz`, `/metrics`. Nothing here decides what is ready.
+//! The HTTP listener: `/livez`, `/readyz`, `/metrics`, and `/prestop` from this machine alone. Nothing here decides what is
+//! ready, or when a node may leave.
+
+mod prestop;
+
+pub use prestop::GO;
 
 use axum::{
     Router,
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 
-use crate::lifecycle::Readiness;
+use crate::{
+    cluster::Cluster,
+    lifecycle::{Leaving, Readiness},
+};
 
 /// What the pages show.
 #[derive(Clone)]
-pub struct Pages {
+pub struct Pages<C> {
     /// Whether the node takes calls.
     pub readiness: watch::Receiver<Readiness>,
     /// What `/metrics` renders.
     pub metrics: PrometheusHandle,
+    /// The way out.
+    pub leaving: Leaving<C>,
 }
 
-/// The pages as a router.
+/// The pages as a router. It has to be served with the callers' addresses (`ConnectInfo<SocketAddr>`).
 ///
 /// `/livez` is 200 as long as the process answers. `/readyz` is 200 with `ready` or `degraded`, or 503 with the reasons,
-/// one a line.
-pub fn router(pages: Pages) -> Router {
+/// one a line. A POST to `/prestop` is answered when it is this node's turn to leave, see [`prestop`].
+pub fn router<C: Cluster>(pages: Pages<C>) -> Router {
     Router::new()
         .route("/livez", get(async || "alive\n"))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route("/readyz", get(readyz::<C>))
+        .route("/metrics", get(metrics::<C>))
+        .route("/prestop", post(prestop::prestop::<C>))
         .with_state(pages)
 }
 
-async fn readyz(State(pages): State<Pages>) -> Response {
+async fn readyz<C: Cluster>(State(pages): State<Pages<C>>) -> Response {
     let readiness = pages.readiness.borrow().clone();
     let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, format!("{readiness}\n")).into_response()
 }
 
-async fn metrics(State(pages): State<Pages>) -> Response {
+async fn metrics<C: Cluster>(State(pages): State<Pages<C>>) -> Response {
     let text = pages.metrics.render();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use rollcall_proto::api::{GetClusterRequest, cluster_service_client::ClusterServiceClient};
 use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
+use super::peers;
 use crate::{
     cluster::Cluster,
-    limits::{APPLY_LAG_MOST, PEER_QUESTION, READINESS_INTERVAL},
+    limits::{APPLY_LAG_MOST, READINESS_INTERVAL},
     telemetry::metric_names,
 };
 
@@ -89,7 +88,7 @@ pub fn judge(before: &Readiness, seen: &Observation) -> Readiness {
 
 /// What only the lifecycle knows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     pub(super) joined: bool,
     pub(super) draining: bool,
 }
@@ -144,7 +143,7 @@ async fn a_peer_has_leader<C: Cluster>(cluster: &C) -> bool {
     let this = cluster.node();
     let others = cluster.routes().nodes().into_iter().filter(|node| node.id != this);
     let mut answers: FuturesUnordered<_> =
-        others.map(|node| has_leader(format!("http://{}", node.addresses.api))).collect();
+        others.map(|node| has_leader(node.addresses.api.clone())).collect();
     while let Some(has_leader) = answers.next().await {
         if has_leader {
             return true;
@@ -153,13 +152,8 @@ async fn a_peer_has_leader<C: Cluster>(cluster: &C) -> bool {
     false
 }
 
-async fn has_leader(url: String) -> bool {
-    let asked = async {
-        let channel = Endpoint::from_shared(url).ok()?.connect().await.ok()?;
-        let answer = ClusterServiceClient::new(channel).get_cluster(GetClusterRequest {}).await.ok()?;
-        Some(answer.into_inner().has_quorum)
-    };
-    time::timeout(PEER_QUESTION, asked).await.ok().flatten().unwrap_or(false)
+async fn has_leader(api_addr: String) -> bool {
+    peers::ask(&api_addr).await.is_some_and(|answer| answer.has_quorum)
 }
 
 fn show(readiness: &Readiness) {

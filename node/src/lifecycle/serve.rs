@@ -4,15 +4,17 @@ use std::{io, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
+use rollcall_registry::MembershipChange;
 use rollcall_router::{Router, RouterConfig};
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Bound, ListenError, Readiness, checks,
+    Bound, Leaving, ListenError, Readiness, checks,
     readiness::{Progress, keep_judging},
     servers::{Api, Running, serve_api, serve_devices, serve_http, serve_peers},
+    showing::{keep_showing_cluster, keep_showing_process},
 };
 use crate::{
     cluster::{Cluster, ClusterConfig, MemberError},
@@ -86,10 +88,12 @@ pub async fn serve<C: Cluster>(
         cluster.shutdown().await;
         return Err(ServeError::Nowhere { data_dir: settings.data_dir.display().to_string() });
     }
+    tokio::spawn(checks::warn_of_slow_disk(settings.data_dir.clone()));
+    tokio::spawn(checks::warn_of_names(settings.join.iter().map(ToString::to_string).collect()));
     let router = Router::new(router_config(&settings), Arc::new(cluster.clone()));
     cluster.observe(router.observer());
-    let node = Node::start(settings, metrics, bound, cluster, router)?;
-    node.run(stop).await
+    let node = Node::start(settings, metrics, bound, cluster, router, stop)?;
+    node.run().await
 }
 
 fn cluster_config(settings: &Settings, bound: &Bound) -> ClusterConfig {
@@ -117,12 +121,13 @@ fn router_config(settings: &Settings) -> RouterConfig {
 
 /// A node whose peer and HTTP listeners serve.
 struct Node<C: Cluster> {
-    settings: Settings,
+    settings: Arc<Settings>,
     cluster: C,
     router: Router<C>,
     ports: Option<(super::listeners::Port, super::listeners::Port)>,
     progress: watch::Sender<Progress>,
     readiness: watch::Receiver<Readiness>,
+    leaving: Leaving<C>,
     /// Ends the accepting of devices.
     close_devices: CancellationToken,
     /// Ends the API's streams, then its connections.
@@ -141,25 +146,38 @@ impl<C: Cluster> Node<C> {
         bound: Bound,
         cluster: C,
         router: Router<C>,
+        stop: CancellationToken,
     ) -> Result<Self, ServeError> {
         let (progress, progressed) = watch::channel(Progress::default());
         let (judged, readiness) = watch::channel(Readiness::NotReady(vec!["starting".to_owned()]));
         let close_rest = CancellationToken::new();
         tokio::spawn(keep_judging(cluster.clone(), progressed, judged, close_rest.clone()));
+        let shown = [
+            tokio::spawn(keep_showing_cluster(cluster.clone())),
+            tokio::spawn(keep_showing_process(settings.data_dir.clone())),
+        ];
+        let stop_showing = close_rest.clone();
+        tokio::spawn(async move {
+            stop_showing.cancelled().await;
+            shown.iter().for_each(JoinHandle::abort);
+        });
         let Bound { api, device, peer, http } = bound;
         tracing::info!(
             api = %api.address, device = %device.address, peer = %peer.address, http = %http.address,
             name = settings.name, "ports are bound"
         );
-        let http = serve_http(http.listen()?, Pages { readiness: readiness.clone(), metrics });
+        let leaving = Leaving { cluster: cluster.clone(), progress: progress.clone(), stop };
+        let pages = Pages { readiness: readiness.clone(), metrics, leaving: leaving.clone() };
+        let http = serve_http(http.listen()?, pages);
         let peers = vec![serve_peers(peer.listen()?, &cluster, &router, close_rest.clone())];
         Ok(Self {
-            settings,
+            settings: Arc::new(settings),
             cluster,
             router,
             ports: Some((api, device)),
             progress,
             readiness,
+            leaving,
             close_devices: CancellationToken::new(),
             close_api: CancellationToken::new(),
             close_rest,
@@ -170,8 +188,8 @@ impl<C: Cluster> Node<C> {
     }
 
     /// Joins, serves, and leaves when told to; or stops at once when it must.
-    async fn run(mut self, stop: CancellationToken) -> Result<Ended, ServeError> {
-        let cluster = self.cluster.clone();
+    async fn run(mut self) -> Result<Ended, ServeError> {
+        let (cluster, stop) = (self.cluster.clone(), self.leaving.stop.clone());
         let ended = tokio::select! {
             joined = self.join_and_serve() => match joined {
                 Ok(never) => match never {},
@@ -207,7 +225,8 @@ impl<C: Cluster> Node<C> {
             let services = Api {
                 cluster: self.cluster.clone(),
                 router: self.router.clone(),
-                calls: self.settings.calls,
+                settings: Arc::clone(&self.settings),
+                leaving: self.leaving.clone(),
                 readiness: self.readiness.clone(),
                 closing: self.close_api.clone(),
             };
@@ -222,6 +241,7 @@ impl<C: Cluster> Node<C> {
         }
         self.progress.send_modify(|progress| progress.joined = true);
         tracing::info!("the node is a member of its cluster and serves");
+        checks::warn_of_clocks(&self.cluster).await;
         std::future::pending().await
     }
 
@@ -235,9 +255,25 @@ impl<C: Cluster> Node<C> {
         // Devices are told at once; a cluster without a leader must not hold that up, nor the end.
         tokio::select! {
             () = &mut drained => return,
-            () = self.cluster.start_draining() => {}
+            () = self.say_that_it_drains() => {}
         }
         drained.await;
+    }
+
+    /// Leadership goes early: the longer the drain, the longer the others would follow a node that is about to stop.
+    async fn say_that_it_drains(&self) {
+        self.cluster.start_draining().await;
+        let status = self.cluster.status();
+        if status.leader != Some(status.node) || status.voters.len() < 2 {
+            return;
+        }
+        // Boxed: it holds a whole change of the membership.
+        let handed =
+            Box::pin(self.cluster.change_membership(&MembershipChange::TransferLeadership(None))).await;
+        match handed {
+            Ok(changed) => tracing::info!(to = %changed.node, "handed leadership over"),
+            Err(error) => tracing::warn!(%error, "leadership was not handed over before the drain"),
+        }
     }
 
     async fn leave(self) {

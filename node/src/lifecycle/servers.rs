@@ -1,5 +1,7 @@
 //! The four servers: which services each listener has, and how its connections are kept.
 
+use std::{net::SocketAddr, sync::Arc};
+
 use rollcall_proto::{
     FILE_DESCRIPTOR_SET,
     api::{
@@ -17,11 +19,11 @@ use tonic::{
 };
 use tonic_health::pb::health_server::HealthServer;
 
-use super::Readiness;
+use super::{Leaving, Readiness};
 use crate::{
     api::{ArrivalLayer, ClusterApi, DeviceApi, HealthApi, InvokeApi, RegistryApi, Routed, reflection},
     cluster::Cluster,
-    config::CallLimits,
+    config::Settings,
     http::{self, Pages},
     limits::{
         API_STREAMS, CONNECTION_WINDOW_BYTES, DEVICE_STREAMS, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
@@ -37,7 +39,8 @@ pub(super) type Running = JoinHandle<Result<(), Error>>;
 pub(super) struct Api<C: Cluster> {
     pub(super) cluster: C,
     pub(super) router: Router<C>,
-    pub(super) calls: CallLimits,
+    pub(super) settings: Arc<Settings>,
+    pub(super) leaving: Leaving<C>,
     pub(super) readiness: watch::Receiver<Readiness>,
     /// Ends open streams.
     pub(super) closing: CancellationToken,
@@ -45,9 +48,18 @@ pub(super) struct Api<C: Cluster> {
 
 /// Serves services until `stop`, then until their connections have ended.
 pub(super) fn serve_api<C: Cluster>(listener: TcpListener, api: Api<C>, stop: CancellationToken) -> Running {
-    let message_bytes = api.calls.max_payload_bytes + MESSAGE_OVERHEAD_BYTES;
+    let calls = api.settings.calls;
+    let message_bytes = calls.max_payload_bytes + MESSAGE_OVERHEAD_BYTES;
     let invoke =
-        InvokeApi::new(Routed::new(api.router.clone(), api.cluster.clone()), api.calls, api.closing.clone());
+        InvokeApi::new(Routed::new(api.router.clone(), api.cluster.clone()), calls, api.closing.clone());
+    let cluster = ClusterApi {
+        cluster: api.cluster.clone(),
+        router: api.router.clone(),
+        readiness: api.readiness.clone(),
+        leaving: api.leaving,
+        closing: api.closing.clone(),
+        settings: api.settings,
+    };
     let mut routes = Routes::builder();
     routes
         .add_service(
@@ -55,12 +67,8 @@ pub(super) fn serve_api<C: Cluster>(listener: TcpListener, api: Api<C>, stop: Ca
                 .max_decoding_message_size(message_bytes)
                 .max_encoding_message_size(message_bytes),
         )
-        .add_service(RegistryServiceServer::new(RegistryApi::new(
-            api.cluster.clone(),
-            api.router,
-            api.closing,
-        )))
-        .add_service(ClusterServiceServer::new(ClusterApi::new(api.cluster)))
+        .add_service(RegistryServiceServer::new(RegistryApi::new(api.cluster, api.router, api.closing)))
+        .add_service(ClusterServiceServer::new(cluster))
         .add_service(HealthServer::new(HealthApi::new(api.readiness)));
     reflection::add_to(&mut routes);
     let metrics = GrpcMetricsLayer::new(
@@ -104,8 +112,12 @@ pub(super) fn serve_peers<C: Cluster>(
 }
 
 /// Serves health and metrics until the task is aborted.
-pub(super) fn serve_http(listener: TcpListener, pages: Pages) -> JoinHandle<std::io::Result<()>> {
-    tokio::spawn(async move { axum::serve(listener, http::router(pages)).await })
+pub(super) fn serve_http<C: Cluster>(
+    listener: TcpListener,
+    pages: Pages<C>,
+) -> JoinHandle<std::io::Result<()>> {
+    let service = http::router(pages).into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await })
 }
 
 fn builder() -> Server {

@@ -8,7 +8,7 @@ use thiserror::Error;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::metric_names::LOG_LINES_DROPPED;
-use crate::limits::{METRICS_UPKEEP, SECONDS_BUCKETS};
+use crate::limits::{COUNT_BUCKETS, METRICS_UPKEEP, SECONDS_BUCKETS};
 
 /// Why there are no metrics.
 #[derive(Debug, Error)]
@@ -27,6 +27,7 @@ pub fn install() -> Result<PrometheusHandle, RecorderError> {
     }
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_changes".to_owned()), COUNT_BUCKETS)?
         .install_recorder()?;
     Ok(installed.insert(handle).clone())
 }

@@ -74,6 +74,14 @@ fn what_the_documents_promise_is_accepted() {
         "rollcall snapshot inspect registry.backup",
         "rollcall snapshot restore registry.backup --data-dir D --name n1 --peer-addr h1:7402",
         "rollcall cluster recover --unsafe --data-dir D --yes",
+        "rollcall drain n2",
+        "rollcall drain n2 --now --output json",
+        "rollcall doctor",
+        "rollcall health",
+        "rollcall health --live --http-addr 127.0.0.1:7403",
+        "rollcall prestop --config /etc/rollcall/rollcall.toml --linger 5s --give-up-after 10m",
+        "rollcall log level",
+        "rollcall log level info,rollcall_router=debug --node n2",
     ] {
         Cli::try_parse_from(line.split_whitespace()).expect(line);
     }
@@ -91,6 +99,9 @@ fn what_makes_no_sense_is_refused_before_anything_is_done() {
         "rollcall invoke sign echo --timeout soon",
         "rollcall invoke sign echo --label site",
         "rollcall devices get",
+        "rollcall drain",
+        "rollcall health --live --ready",
+        "rollcall prestop --linger soon",
         "rollcall nodes list --output yaml",
         "rollcall snapshot restore registry.backup --data-dir D",
         "rollcall cluster recover --data-dir D",

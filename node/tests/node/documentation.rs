@@ -1,11 +1,19 @@
 //! What the documents say is what the program does.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use rollcall_node::{api::status, config::table};
 use rollcall_router::{Outcome, Reason};
 
+use super::support::node::TestNode;
+
 const OPERATING: &str = include_str!("../../docs/operating.md");
+const METRICS: &str = include_str!("../../docs/metrics.md");
+const DECLARED: [&str; 3] = [
+    include_str!("../../src/telemetry/metric_names.rs"),
+    include_str!("../../../registry/src/metrics.rs"),
+    include_str!("../../../router/src/metrics.rs"),
+];
 const CALLING: &str = include_str!("../../../proto/docs/calling.md");
 
 /// The part of a document between these markers.
@@ -43,4 +51,77 @@ fn the_reasons_table_is_the_programs() {
     }
     let written = part(CALLING, "reasons");
     assert!(written == expected, "proto/docs/calling.md should have between its markers:\n{expected}");
+}
+
+/// A metric as the document has it.
+struct Documented {
+    kind: String,
+    labels: String,
+    help: String,
+}
+
+/// The document's metrics by their names. Twice there is an error.
+fn documented() -> BTreeMap<String, Documented> {
+    let mut metrics = BTreeMap::new();
+    for row in part(METRICS, "metrics").lines().skip(2) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [name, kind, labels, help] = cells[..] else { panic!("not four cells: {row}") };
+        let documented = Documented { kind: kind.into(), labels: labels.into(), help: help.into() };
+        let former = metrics.insert(name.trim_matches('`').to_owned(), documented);
+        assert!(former.is_none(), "{name} is there twice");
+    }
+    metrics
+}
+
+#[test]
+fn every_declared_metric_is_documented_and_no_other() {
+    let mut declared = Vec::new();
+    for line in DECLARED.iter().flat_map(|source| source.lines()) {
+        let Some((_, text)) = line.split_once(": &str = \"") else { continue };
+        let name = text.trim_end_matches("\";");
+        if ["rollcall_", "grpc_server_", "process_"].iter().any(|prefix| name.starts_with(prefix)) {
+            declared.push(name);
+        }
+    }
+    declared.sort_unstable();
+    let written: Vec<String> = documented().into_keys().collect();
+    assert_eq!(
+        written, declared,
+        "node/docs/metrics.md has the left ones, the crates declare the right ones"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_shows_is_in_the_catalogue() {
+    let node = TestNode::ready(&[]).await;
+    node.wait_for_page("/metrics", "200 OK", "#").await;
+    let (_, page) = node.page("/metrics").await;
+    let catalogue = documented();
+    let mut shown = 0;
+    for line in page.lines().filter(|line| !line.is_empty()) {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, help) = help.split_once(' ').expect("a help text");
+            let known =
+                catalogue.get(name).unwrap_or_else(|| panic!("{name} is not in node/docs/metrics.md"));
+            assert_eq!(known.help, help, "{name}");
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').expect("a kind");
+            assert_eq!(catalogue[name].kind, kind, "{name}");
+            shown += 1;
+        } else if let Some((name, labels)) = line.split_once('{') {
+            let family =
+                ["_bucket", "_sum", "_count"].iter().fold(name, |name, end| name.trim_end_matches(end));
+            let known = catalogue.get(family).or_else(|| catalogue.get(name)).expect(name);
+            let (labels, _) = labels.rsplit_once('}').expect("the end of the labels");
+            for (label, _) in labels.split("\",").filter_map(|label| label.split_once("=\"")) {
+                assert!(
+                    label == "le" || known.labels.contains(&format!("`{label}`")),
+                    "{name} has the label {label}"
+                );
+            }
+        }
+    }
+    assert!(shown > 30, "{page}");
+    node.stop();
+    node.ended().await.expect("a clean end");
 }

@@ -153,6 +153,7 @@ impl Worker {
             match effect {
                 Effect::Propose(command) => {
                     if let Command::Batch(batch) = &*command {
+                        metrics::histogram!(crate::metrics::BATCH_CHANGES).record(batch.changes.len() as f64);
                         self.proposal = Some((batch.number, (self.propose)(Arc::clone(&command))));
                     }
                 }

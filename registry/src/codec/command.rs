@@ -12,7 +12,7 @@ pub fn command_to_proto(command: &Command) -> proto::Command {
         Command::AdmitNode(admit) => Kind::AdmitNode(nodes::admit_node_to_proto(admit)),
         Command::NodeUp(up) => Kind::NodeUp(nodes::node_up_to_proto(up)),
         Command::NodeDown(down) => Kind::NodeDown(nodes::node_down_to_proto(down)),
-        Command::NodeDraining(draining) => Kind::NodeDraining(nodes::node_draining_to_proto(*draining)),
+        Command::NodeDraining(draining) => Kind::NodeDraining(nodes::node_draining_to_proto(draining)),
         Command::Batch(batch) => Kind::PackedBatch(pack::packed_batch_to_proto(batch)),
         Command::RemoveNode(remove) => Kind::RemoveNode(nodes::remove_node_to_proto(remove)),
         Command::SetSuffrage(set) => Kind::SetSuffrage(nodes::set_suffrage_to_proto(set)),

@@ -127,12 +127,25 @@ pub(super) fn remove_node_from_proto(remove: &proto::RemoveNode) -> RemoveNode {
     RemoveNode { node: NodeId(remove.node_id), at: UnixMillis(remove.at_unix_ms) }
 }
 
-pub(super) fn node_draining_to_proto(draining: NodeDraining) -> proto::NodeDraining {
-    proto::NodeDraining { node_id: draining.node.0, incarnation: draining.incarnation.0 }
+pub(super) fn node_draining_to_proto(draining: &NodeDraining) -> proto::NodeDraining {
+    let life = |(node, incarnation): &(NodeId, Incarnation)| proto::NodeLife {
+        node_id: node.0,
+        incarnation: incarnation.0,
+    };
+    proto::NodeDraining {
+        node_id: draining.node.0,
+        incarnation: draining.incarnation.0,
+        provided: draining.provided.iter().map(life).collect(),
+    }
 }
 
 pub(super) fn node_draining_from_proto(draining: &proto::NodeDraining) -> NodeDraining {
-    NodeDraining { node: NodeId(draining.node_id), incarnation: Incarnation(draining.incarnation) }
+    let life = |life: &proto::NodeLife| (NodeId(life.node_id), Incarnation(life.incarnation));
+    NodeDraining {
+        node: NodeId(draining.node_id),
+        incarnation: Incarnation(draining.incarnation),
+        provided: draining.provided.iter().map(life).collect(),
+    }
 }
 
 pub(super) fn set_suffrage_to_proto(set: &SetSuffrage) -> proto::SetSuffrage {

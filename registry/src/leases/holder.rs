@@ -22,6 +22,12 @@ impl HeldLease {
         now.as_millis() < self.holds_until.load(Ordering::Acquire)
     }
 
+    /// How long the lease holds from `now` on, if no beat follows. Zero: it does not hold.
+    pub fn remaining(&self, now: Moment) -> Duration {
+        let until = self.holds_until.load(Ordering::Acquire);
+        Duration::from_millis(until.saturating_sub(now.as_millis()))
+    }
+
     /// The incarnation that this node is registered as; 0: none.
     pub fn incarnation(&self) -> Incarnation {
         Incarnation(self.incarnation.load(Ordering::Acquire))

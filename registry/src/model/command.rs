@@ -134,12 +134,15 @@ pub struct NodeDown {
 }
 
 /// A node is about to stop, and its devices are told to move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeDraining {
     /// Which.
     pub node: NodeId,
     /// Only if this is still its incarnation.
     pub incarnation: Incarnation,
+    /// Only while these nodes are up in these lives and do not drain, so that no two of them leave at once. Empty: whatever
+    /// the others do.
+    pub provided: Vec<(NodeId, Incarnation)>,
 }
 
 /// The least that a node's disk must hold, because a leader counted on it. A disk that holds less was rolled back.

@@ -79,6 +79,9 @@ pub enum CommandRejection {
     /// The incarnation is over.
     #[error("the incarnation of node {0} is over")]
     DeadIncarnation(NodeId),
+    /// A node that was counted on is down, has begun another life, or is about to stop as well.
+    #[error("node {0} is down or about to stop, or has just started")]
+    NotInTurn(NodeId),
     /// The batch is not the node's next one.
     #[error("batch out of order: expected {expected}")]
     BatchOutOfOrder {

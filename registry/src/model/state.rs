@@ -108,7 +108,7 @@ impl State {
             Command::AdmitNode(admit) => apply::admit_node(self, admit),
             Command::NodeUp(up) => apply::node_up(self, index, up),
             Command::NodeDown(down) => apply::node_down(self, down),
-            Command::NodeDraining(draining) => apply::node_draining(self, *draining),
+            Command::NodeDraining(draining) => apply::node_draining(self, draining),
             Command::Batch(batch) => apply::batch(self, index, batch),
             Command::RemoveNode(remove) => apply::remove_node(self, remove),
             Command::SetSuffrage(set) => apply::set_suffrage(self, set),

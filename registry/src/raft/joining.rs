@@ -116,12 +116,14 @@ impl Joining {
     }
 
     async fn ask_all(&self) -> Vec<(String, Option<Description>)> {
-        let asked = self
-            .door
-            .inner
-            .config
+        let config = &self.door.inner.config;
+        // Who founds a cluster alone need not name itself.
+        let itself =
+            (config.join.is_empty() && config.bootstrap_expect == 1).then_some(&config.advertise.peer);
+        let asked = config
             .join
             .iter()
+            .chain(itself)
             .map(|address| async move { (address.clone(), describe(address).await) });
         join_all(asked).await
     }

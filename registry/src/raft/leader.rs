@@ -1,6 +1,9 @@
 //! What a node asks of the leader, wherever it is: here, or over one connection of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rollcall_proto::peer::{
     self, beat_response, compare_response, membership_service_client::MembershipServiceClient,
@@ -22,6 +25,7 @@ use crate::{
     leases::{keeper::KeeperHandle, table::Beat},
     limits::{BATCH_RETRY, LEADER_TIMEOUT, LEASE_BEAT, MEMBERSHIP_TIMEOUT, PEER_MESSAGE_BYTES},
     membership::change::{MembershipChange, MembershipChanged, MembershipError},
+    metrics::{NOT_COMMITTED, RAFT_PROPOSAL_SECONDS, RAFT_PROPOSALS_FAILED, REFUSED},
     model::{
         command::Command,
         ids::{Incarnation, LogIndex, NodeId},
@@ -62,7 +66,7 @@ pub(crate) enum Proposed {
 impl Leader {
     /// Commits a command. Commands are made to be repeated, so an unknown outcome is simply tried again by the caller.
     pub(crate) async fn propose(&self, command: &Arc<Command>) -> Result<Proposed, LeaderError> {
-        let command = LoggedCommand::new(Arc::clone(command));
+        let (command, begun) = (LoggedCommand::new(Arc::clone(command)), Instant::now());
         let proposal = async {
             match self.here()? {
                 Ok(()) => {
@@ -78,7 +82,9 @@ impl Leader {
                 Err(leader) => self.at(leader, self.propose_at(leader, &command)).await,
             }
         };
-        in_time(LEADER_TIMEOUT, proposal).await
+        let proposed = in_time(LEADER_TIMEOUT, proposal).await;
+        count(&proposed, begun);
+        proposed
     }
 
     /// Commits a command that need not be, trying for a moment; whether it was.
@@ -302,6 +308,15 @@ impl Leader {
         let mut request = Request::new(message);
         self.consensus.seat().sign(leader, request.metadata_mut());
         request
+    }
+}
+
+fn count(proposed: &Result<Proposed, LeaderError>, begun: Instant) {
+    let failed = |reason| metrics::counter!(RAFT_PROPOSALS_FAILED, "reason" => reason).increment(1);
+    match proposed {
+        Ok(Proposed::Committed(_)) => metrics::histogram!(RAFT_PROPOSAL_SECONDS).record(begun.elapsed()),
+        Ok(Proposed::Rejected(_) | Proposed::RecordRejected(_)) => failed(REFUSED),
+        Err(_) => failed(NOT_COMMITTED),
     }
 }
 

@@ -187,8 +187,9 @@ fn keeper(consensus: &Consensus, routes: &Routes) -> (KeeperHandle, AbortHandle)
             let reason = NodeDownReason::LeaseLapsed;
             let down = NodeDown { node, incarnation, reason, at: unix_now(), floor: None };
             Box::pin(async move {
-                if let Err(error) = consensus.write(Command::NodeDown(down)).await {
-                    tracing::debug!(%error, %node, "a lapse was not committed yet");
+                match consensus.write(Command::NodeDown(down)).await {
+                    Ok(_) => metrics::counter!(crate::metrics::LEASES_LAPSED).increment(1),
+                    Err(error) => tracing::debug!(%error, %node, "a lapse was not committed yet"),
                 }
             })
         }),

@@ -1,6 +1,9 @@
 //! What a snapshot consists of: a header with openraft's part, then the model's records.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    time::Instant,
+};
 
 use openraft::alias::SnapshotMetaOf;
 use prost::Message;
@@ -12,6 +15,7 @@ use super::{
     wire,
 };
 use crate::{
+    metrics::{SNAPSHOT_WRITE_SECONDS, SNAPSHOTS_INSTALLED},
     model::{ids::LogIndex, state::State},
     storage::{SnapshotFile, SnapshotStore, SnapshotWriter, StoredLogId, snapshot_store::SnapshotReader},
 };
@@ -78,10 +82,13 @@ pub(crate) fn write_records(
     at: StoredLogId,
     body: impl FnOnce(&mut SnapshotWriter) -> io::Result<()>,
 ) -> Result<SnapshotFile, io::Error> {
+    let begun = Instant::now();
     let mut writer = store.begin()?;
     writer.write_all(&header.encode_length_delimited_to_vec())?;
     body(&mut writer)?;
-    Ok(writer.commit(at)?)
+    let written = writer.commit(at)?;
+    metrics::histogram!(SNAPSHOT_WRITE_SECONDS).record(begun.elapsed());
+    Ok(written)
 }
 
 /// Opens a snapshot: its header, and its records, which are what was written only if they are read to the end without an
@@ -129,7 +136,11 @@ pub(super) fn adopt(
     data: SnapshotData,
 ) -> Result<SnapshotFile, io::Error> {
     match data {
-        SnapshotData::Received(writer) => Ok(writer.commit(stored_at(meta))?),
+        SnapshotData::Received(writer) => {
+            let adopted = writer.commit(stored_at(meta))?;
+            metrics::counter!(SNAPSHOTS_INSTALLED).increment(1);
+            Ok(adopted)
+        }
         SnapshotData::Stored(file) if store.newest().is_some_and(|own| own.path() == file.path()) => Ok(file),
         SnapshotData::Stored(file) => {
             let mut writer = store.begin()?;

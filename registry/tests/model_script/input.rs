@@ -4,7 +4,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use rollcall_registry::model::{
     command::{ChangeKind, Command, Expect, OpenSession, PutDevice, SessionChange, SetPolicy},
-    ids::{AttachNumber, DeviceKey, Epoch, Etag, InstanceId, LogIndex},
+    ids::{AttachNumber, DeviceKey, Epoch, Etag, Incarnation, InstanceId, LogIndex, NodeId},
     policy::RegistrationMode,
     profile::{Profile, canonical_labels, canonical_names},
 };
@@ -35,6 +35,14 @@ impl<'a> Line<'a> {
 
     pub(crate) fn id(self, at: usize) -> u64 {
         self.word(at).parse().unwrap_or_else(|_| panic!("{:?}: word {at} is no number", self.0))
+    }
+
+    /// `key=node:incarnation`, each.
+    pub(crate) fn lives(self, key: &'a str) -> impl Iterator<Item = (NodeId, Incarnation)> {
+        self.all(key).map(|life| {
+            let (node, incarnation) = life.split_once(':').unwrap();
+            (NodeId(node.parse().unwrap()), Incarnation(incarnation.parse().unwrap()))
+        })
     }
 
     /// `label=key:value`, each.

@@ -73,6 +73,7 @@ impl Runner {
             "draining" => self.apply(&Command::NodeDraining(NodeDraining {
                 node: NodeId(line.id(1)),
                 incarnation: Incarnation(line.number("inc", 0)),
+                provided: line.lives("if").collect(),
             })),
             "remove" => self.apply(&Command::RemoveNode(RemoveNode {
                 node: NodeId(line.id(1)),

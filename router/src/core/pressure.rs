@@ -58,6 +58,10 @@ impl Pressure {
 }
 
 impl Work {
+    /// All kinds.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Listing, Self::NewDevice, Self::Returning, Self::Unfinished, Self::Call];
+
     /// Its name in metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

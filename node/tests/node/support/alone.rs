@@ -324,9 +324,18 @@ impl Cluster for Alone {
     }
 
     async fn start_draining(&self) {
-        let draining = NodeDraining { node: NODE, incarnation: self.incarnation() };
+        let _ = self.start_draining_in_turn(Vec::new()).await;
+    }
+
+    async fn start_draining_in_turn(&self, provided: Vec<(NodeId, Incarnation)>) -> Result<(), String> {
+        let draining = NodeDraining { node: NODE, incarnation: self.incarnation(), provided };
         let mut log = self.inner.log.lock().expect("a lock");
         self.apply(&mut log, &Command::NodeDraining(draining));
+        Ok(())
+    }
+
+    fn lease_remaining(&self) -> Duration {
+        Duration::from_secs(3)
     }
 
     async fn shutdown(&self) {}
