@@ -86,8 +86,15 @@ pub const LOG_FLUSH_BYTES: usize = 8 * 1024 * 1024;
 pub const LOG_WRITE_BYTES: usize = 2 * 1024 * 1024;
 /// Keys deleted in one atomic write when the log is purged or truncated.
 pub const LOG_WRITE_DELETES: usize = 1_024;
+/// Keys of purged entries that go with each flush, or twice as many as it brings, if that is more: so appends wait for a few
+/// milliseconds of deletions at most, and what was purged still goes faster than new entries come.
+pub const LOG_SWEEP_KEYS: usize = 256;
 /// Entry bytes that one read of the log returns, unless a single entry is larger: an append RPC stays below 2 MiB.
 pub const LOG_READ_BYTES: usize = 1024 * 1024;
+/// The entry bytes between two marks of how many there are.
+pub const LOG_VOLUME_STEP_BYTES: u64 = 1024 * 1024;
+/// Such marks, of 16 bytes each: a log that snapshots keep in bounds has fewer, a larger one is counted more coarsely.
+pub const LOG_VOLUME_MARKS: usize = 1_024;
 /// Decoded entries kept for apply and replication, by their encoded size.
 pub const LOG_RECENT_BYTES: usize = 8 * 1024 * 1024;
 /// How long the log's mark of what was acknowledged may stay unsynced; also when an idle log notes the committed index.
@@ -160,8 +167,16 @@ pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(400);
 pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(650);
 /// Entries after which a snapshot is built.
 pub const SNAPSHOT_EVERY_ENTRIES: u64 = 20_000;
+/// Bytes of entries after which a snapshot is built, however few entries they are; as many as the newest snapshot has, if that is
+/// more, so that no more is written for snapshots than for the log. A quarter of a minute of the fastest churn.
+pub const SNAPSHOT_EVERY_BYTES: u64 = 256 * 1024 * 1024;
 /// Entries kept behind a snapshot, for followers that lag a little.
 pub const SNAPSHOT_KEEP_ENTRIES: u64 = 5_000;
+/// Bytes of entries kept behind a snapshot; as many as it has itself, if that is more: what comes while it is sent is not to be
+/// given up before it is there. With [`SNAPSHOT_EVERY_BYTES`] the bound of the log.
+pub const SNAPSHOT_KEEP_BYTES: u64 = 128 * 1024 * 1024;
+/// How often a node looks whether its log wants a snapshot: the fastest churn adds a few MiB meanwhile.
+pub const COMPACT_EVERY: Duration = Duration::from_millis(200);
 /// How many nodes may be wanted as voters: with these numbers one or two may be lost; an even number bears no more loss
 /// than the odd one below it, and more than 5 make each commit wait for more disks.
 pub const VOTERS: [usize; 2] = [3, 5];

@@ -4,14 +4,6 @@
 
 mod cluster;
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
-
 use bytes::Bytes;
 use cluster::{Node, Place, cluster, device, open_session, places, start, stop_all};
 use rollcall_proto::{
@@ -22,7 +14,7 @@ use rollcall_proto::{
     storage::{SnapshotHeader, Vote},
 };
 use rollcall_registry::{
-    Cursor, Registrar, Registry, WatchError,
+    Cursor, Registrar, WatchError,
     limits::SNAPSHOT_PROGRESS,
     model::ids::{LogIndex, NodeId},
     raft::Seat,
@@ -139,54 +131,4 @@ async fn a_snapshot_that_is_not_what_its_head_says_is_refused_and_leaves_nothing
     let opened = nodes[1].registry.open(device("phone"), open_session(1)).await.unwrap();
     node.has(opened.index).await;
     stop_all(nodes).await;
-}
-
-/// Opens and closes sessions until told to stop.
-async fn churn(registry: Registry, stop: Arc<AtomicBool>) -> u64 {
-    let mut changes = 0;
-    while !stop.load(Ordering::SeqCst) {
-        let phone = device(&format!("churned-{}", changes % 50));
-        if let Ok(opened) = registry.open(phone.clone(), open_session(changes + 1)).await {
-            registry.close(phone, opened.epoch);
-            changes += 1;
-        }
-    }
-    changes
-}
-
-fn bytes_on_disk(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    // What is there a moment ago may be gone: snapshots replace each other.
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(found) if found.is_dir() => bytes_on_disk(&entry.path()),
-            Ok(found) => found.len(),
-            Err(_) => 0,
-        })
-        .sum()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_is_purged_again_and_again_takes_no_more_room() {
-    let root = tempfile::tempdir().unwrap();
-    let place = &places(root.path(), &["n1"])[0];
-    let node = cluster(std::slice::from_ref(place)).await.remove(0);
-    let stop = Arc::new(AtomicBool::new(false));
-    let loads: Vec<_> =
-        (0..8).map(|_| tokio::spawn(churn(node.registry.clone(), Arc::clone(&stop)))).collect();
-    let mut sizes = Vec::new();
-    for _ in 0..6 {
-        let begun = node.registry.routes().applied_index();
-        node.has(LogIndex(begun.0 + 400)).await;
-        node.registry.compact_log().await.unwrap();
-        sizes.push(bytes_on_disk(&place.dir));
-    }
-    stop.store(true, Ordering::SeqCst);
-    for load in loads {
-        load.await.unwrap();
-    }
-    // A file system that grew with the log would be six times larger in the end.
-    assert!(sizes[5] <= sizes[0] * 2 + 4 * 1024 * 1024, "{sizes:?}");
-    assert_eq!(files(place).len(), 1, "older snapshots stay: {:?}", files(place));
-    node.stop().await;
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     limits::{
         LEADER_READY_EVERY, RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_STOP_TIMEOUT,
-        SNAPSHOT_DEADLINE, SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_KEEP_ENTRIES,
+        SNAPSHOT_DEADLINE,
     },
     model::{
         command::{Command, NodeDown},
@@ -301,10 +301,9 @@ fn config() -> Result<Config, openraft::ConfigError> {
         enable_leader_restore: Some(false),
         install_snapshot_timeout: millis(SNAPSHOT_DEADLINE),
         max_payload_entries: 1_024,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY_ENTRIES),
-        max_in_snapshot_log_to_keep: SNAPSHOT_KEEP_ENTRIES,
-        replication_lag_threshold: SNAPSHOT_EVERY_ENTRIES + SNAPSHOT_KEEP_ENTRIES,
-        purge_batch_size: 1_024,
+        // When to build a snapshot, and what to give up of the log, the compactor decides.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
         ..Config::default()
     }
     .validate()

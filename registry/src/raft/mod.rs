@@ -3,6 +3,7 @@
 mod channels;
 mod chores;
 mod compaction;
+mod compactor;
 mod comparison;
 pub(crate) mod consensus;
 mod door;
@@ -21,6 +22,7 @@ mod membership_wire;
 mod network;
 mod operator;
 mod presence;
+mod purge_floor;
 mod raft_service;
 mod recent_entries;
 mod record_refusal;

@@ -31,6 +31,7 @@ use super::{
     entry_codec::EntryCodecError,
     expulsion::Expulsion,
     identity::Seat,
+    purge_floor::PurgeFloor,
     snapshot::SnapshotData,
     snapshot_transfer,
     type_config::{Member, Snapshot, TypeConfig, Vote},
@@ -52,6 +53,7 @@ pub(super) struct NetworkFactory {
     pub(super) channels: Channels,
     pub(super) routes: Routes,
     pub(super) expulsion: Expulsion,
+    pub(super) floor: PurgeFloor,
 }
 
 impl NetworkFactory {
@@ -174,12 +176,14 @@ impl RaftNetworkV2<TypeConfig> for Network {
             let input = futures::stream::iter([first]).chain(input);
             let unanswered = Arc::new(AtomicUsize::new(0));
             let sent = Arc::clone(&unanswered);
+            let floor = self.factory.floor.clone();
             let requests = input.map(move |request| {
                 sent.fetch_add(1, Ordering::AcqRel);
                 wire::append_request_to_proto(&request)
             });
             let responses = self.open_append(requests, option.hard_ttl().max(APPEND_PROGRESS)).await?;
-            let answers = futures::stream::unfold(Some((responses, unanswered)), next_answer);
+            let answers = Answers { responses, unanswered, floor, answered: 0 };
+            let answers = futures::stream::unfold(Next::Answer(Box::new(answers)), next_answer);
             Ok(Box::pin(answers) as BoxStream<'s, Appended>)
         })
     }
@@ -248,31 +252,70 @@ impl RaftNetworkV2<TypeConfig> for Network {
     }
 }
 
-type Answers = (tonic::Streaming<peer::AppendResponse>, Arc<AtomicUsize>);
+/// The answers of an append stream, and what is known of it.
+struct Answers {
+    responses: tonic::Streaming<peer::AppendResponse>,
+    /// Requests that were sent since.
+    unanswered: Arc<AtomicUsize>,
+    floor: PurgeFloor,
+    answered: u64,
+}
+
+/// How such a stream goes on.
+enum Next {
+    Answer(Box<Answers>),
+    /// The peer lags too far: it is to get a snapshot instead.
+    GiveUp,
+    End,
+}
+
+impl Answers {
+    /// Whether the peer has not yet what the log is to give up. The first answer of a stream may only look for where the logs
+    /// part; whoever gets a second one is being sent all that follows.
+    fn lags(&self, appended: &Appended) -> bool {
+        let matching = match appended {
+            Ok(Ok(matching)) => matching.as_ref().map_or(0, |matching| matching.index),
+            Ok(Err(_)) | Err(_) => return false,
+        };
+        self.answered > 1 && self.floor.is_above(matching)
+    }
+}
 
 /// The next answer of an append stream; an error, and the end, when something was sent and nothing comes back.
-async fn next_answer(state: Option<Answers>) -> Option<(Appended, Option<Answers>)> {
-    let (mut responses, unanswered) = state?;
+async fn next_answer(next: Next) -> Option<(Appended, Next)> {
+    let mut answers = match next {
+        Next::Answer(answers) => answers,
+        Next::GiveUp => {
+            let reason = "it is behind what the log keeps, and gets a snapshot";
+            return Some((Err(unreachable_because(reason)), Next::End));
+        }
+        Next::End => return None,
+    };
     let next = loop {
         // What was sent into an idle stream a moment before the time ends has a full turn of its own.
-        let waits_for = unanswered.load(Ordering::Acquire);
-        match tokio::time::timeout(APPEND_PROGRESS, responses.message()).await {
+        let waits_for = answers.unanswered.load(Ordering::Acquire);
+        match tokio::time::timeout(APPEND_PROGRESS, answers.responses.message()).await {
             Ok(next) => break next,
             Err(_) if waits_for > 0 => {
-                return Some((Err(unreachable_because("appends stay unanswered")), None));
+                return Some((Err(unreachable_because("appends stay unanswered")), Next::End));
             }
             Err(_) => {}
         }
     };
     match next {
         Ok(Some(response)) => {
-            unanswered.fetch_sub(1, Ordering::AcqRel);
+            answers.unanswered.fetch_sub(1, Ordering::AcqRel);
+            answers.answered += 1;
             let result = wire::append_result_from_proto(response).map_err(malformed);
-            let goes_on = matches!(result, Ok(Ok(_)));
-            Some((result, goes_on.then_some((responses, unanswered))))
+            let next = match &result {
+                lagging if answers.lags(lagging) => Next::GiveUp,
+                Ok(Ok(_)) => Next::Answer(answers),
+                Ok(Err(_)) | Err(_) => Next::End,
+            };
+            Some((result, next))
         }
         Ok(None) => None,
-        Err(status) => Some((Err(failed(&status)), None)),
+        Err(status) => Some((Err(failed(&status)), Next::End)),
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::task::AbortHandle;
 use super::{
     channels::Channels,
     chores,
+    compactor::Compactor,
     comparison::{Comparison, Standing},
     consensus::{Consensus, LeaderError},
     expulsion::Expulsion,
@@ -15,6 +16,7 @@ use super::{
     network::NetworkFactory,
     operator::Operator,
     presence::Presence,
+    purge_floor::PurgeFloor,
 };
 use crate::{
     batcher::{self, BatcherHandle},
@@ -38,6 +40,7 @@ pub(crate) struct Seated {
     pub(crate) batcher: BatcherHandle,
     pub(crate) presence: AbortHandle,
     pub(super) standing: Standing,
+    pub(super) compactor: Compactor,
     others: Vec<AbortHandle>,
 }
 
@@ -79,8 +82,10 @@ async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
     let channels = Channels::default();
     let routes = inner.routes.clone();
     let expulsion = Expulsion { folder: Arc::clone(&inner.folder), fatal: inner.fatal.clone() };
+    let floor = PurgeFloor::default();
     let factory = NetworkFactory {
         seat,
+        floor: floor.clone(),
         channels: channels.clone(),
         routes: routes.clone(),
         expulsion: expulsion.clone(),
@@ -135,10 +140,17 @@ async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
     };
     let presence = tokio::spawn(presence.run()).abort_handle();
     let chores = tokio::spawn(chores::run(consensus.clone(), routes, Arc::clone(&inner.folder), operator));
+    let compactor = Compactor {
+        consensus: consensus.clone(),
+        log: inner.log.clone(),
+        snapshots: inner.snapshots.clone(),
+        floor,
+    };
+    let compacting = tokio::spawn(compactor.clone().run());
     let watching = tokio::spawn(report_end(consensus, inner.fatal.clone()));
-    let tasks = [chores, watching, comparing].map(|task| task.abort_handle());
+    let tasks = [chores, compacting, watching, comparing].map(|task| task.abort_handle());
     let others = tasks.into_iter().chain([batching, keeping]).collect();
-    Ok(Seated { leader, batcher, presence, standing, others })
+    Ok(Seated { leader, batcher, presence, standing, compactor, others })
 }
 
 fn consensus_error(error: LeaderError) -> StartError {

@@ -16,6 +16,7 @@ pub(crate) mod seal;
 pub mod sled_log;
 pub mod snapshot_store;
 pub mod stored;
+mod volume;
 
 pub use archive::archive_removed;
 pub use backend::{Completion, LogBackend};

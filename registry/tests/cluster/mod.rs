@@ -1,6 +1,8 @@
 //! Registries in one process, each on a runtime of its own, so that a node can vanish or freeze like a process.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
+
+mod line;
 
 use std::{
     net::SocketAddr,
@@ -10,7 +12,7 @@ use std::{
 };
 
 use rollcall_registry::{
-    Registrar, Registry, RegistryConfig, StartError,
+    Cursor, Registrar, Registry, RegistryConfig, StartError, WatchError,
     model::{
         command::{Addresses, OpenSession},
         ids::{AttachNumber, DeviceKey, Epoch, InstanceId, LogIndex, NodeId},
@@ -22,13 +24,18 @@ use rollcall_registry::{
 use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
 use tonic::transport::server::TcpIncoming;
 
+pub(crate) use line::Line;
+
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) name: String,
+    /// Where others reach it.
     pub(crate) addr: SocketAddr,
+    /// Where it listens.
+    pub(crate) listens: SocketAddr,
     pub(crate) dir: PathBuf,
 }
 
@@ -36,7 +43,8 @@ pub(crate) fn places(root: &Path, names: &[&str]) -> Vec<Place> {
     let reserve = |_: &_| std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listeners: Vec<_> = names.iter().map(reserve).collect();
     let addrs = listeners.iter().map(|listener| listener.local_addr().unwrap());
-    let place = |(name, addr): (&&str, _)| Place { name: (*name).into(), addr, dir: root.join(name) };
+    let place =
+        |(name, addr): (&&str, _)| Place { name: (*name).into(), addr, listens: addr, dir: root.join(name) };
     names.iter().zip(addrs).map(place).collect()
 }
 
@@ -57,7 +65,7 @@ pub(crate) async fn start(place: &Place, join: &[Place], expect: usize) -> Node 
 pub(crate) async fn serve(place: &Place, join: &[Place], expect: usize) -> Node {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let config = config(place, join, expect);
-    let addr = place.addr;
+    let addr = place.listens;
     let started = runtime.spawn(async move {
         let registry = start_once_free(config).await.unwrap();
         let incoming = TcpIncoming::from(TcpListener::bind(addr).await.unwrap());
@@ -133,6 +141,19 @@ impl Node {
             Route::Held { session, .. } => Some((session.node, session.epoch)),
             _ => None,
         }
+    }
+
+    /// Has it build a snapshot and give its log up to there up.
+    pub(crate) async fn compacts(&self) -> LogIndex {
+        let compacted = tokio::time::timeout(PATIENCE, self.registry.compact_log()).await;
+        compacted.expect("the log is not given up").unwrap()
+    }
+
+    /// Whether it knows changes right after this entry only from a snapshot.
+    pub(crate) fn got_a_snapshot_beyond(&self, index: LogIndex) -> bool {
+        let cluster = self.registry.status().cluster_id.unwrap();
+        let begins = Cursor { cluster, index, position: u32::MAX };
+        matches!(self.registry.watch(Some(begins)), Err(WatchError::TooOld { .. }))
     }
 
     pub(crate) fn sees_up(&self, node: NodeId) -> bool {

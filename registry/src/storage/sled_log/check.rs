@@ -7,11 +7,13 @@ use super::{
     assemble::Assembler,
     chunk::{BadChunk, Chunk},
     mark::Acknowledged,
+    read::chunk_of,
     records::Record,
 };
 use crate::storage::{
-    DataDir, LogState, StorageError, StoredLogId, StoredVote,
+    DataDir, LogState, StorageError, StoredEntry, StoredLogId, StoredVote,
     keyspaces::{self, ChunkKey},
+    volume::LogVolume,
 };
 
 /// What the check found.
@@ -23,6 +25,10 @@ pub(super) struct Checked {
     pub(super) sequence: u64,
     /// Where the log begins if nothing was purged.
     pub(super) first: u64,
+    /// How many bytes the entries take.
+    pub(super) volume: LogVolume,
+    /// The chunk with the first entry, if anything was purged.
+    pub(super) begins: Option<ChunkKey>,
     /// Keys of a torn end, to be removed.
     pub(super) torn: Vec<ChunkKey>,
 }
@@ -48,9 +54,11 @@ pub(super) fn check(
     let committed = record(dir, tree, keyspaces::COMMITTED, "the committed index")?;
     let purged: Option<StoredLogId> = record(dir, tree, keyspaces::PURGED, "the purged index")?;
     let first = record(dir, tree, keyspaces::FIRST, "the log's first index")?.unwrap_or(0);
-    let scan = Scan::new(first, purged).run(tree)?;
+    let begins = purged.map(|purged| chunk_of(tree, purged.index + 1)).transpose()?;
+    let scan = Scan::new(first, purged).run(tree, begins.map_or(0, |begins| begins.index))?;
     let torn = scan.judge(dir, tree, acknowledged)?;
-    Ok(Checked { state: LogState { purged, last: scan.last }, vote, committed, sequence, first, torn })
+    let state = LogState { purged, last: scan.last };
+    Ok(Checked { state, vote, committed, sequence, first, volume: scan.volume, begins, torn })
 }
 
 fn record<R: Record>(
@@ -69,21 +77,23 @@ struct Scan {
     /// The index that the next entry must have.
     expected: u64,
     last: Option<StoredLogId>,
+    volume: LogVolume,
     bad: Option<BadChunk>,
 }
 
 impl Scan {
     fn new(first: u64, purged: Option<StoredLogId>) -> Self {
-        Self { expected: purged.map_or(first, |purged| purged.index + 1), last: purged, bad: None }
+        let expected = purged.map_or(first, |purged| purged.index + 1);
+        Self { expected, last: purged, volume: LogVolume::default(), bad: None }
     }
 
-    fn run(mut self, tree: &sled::Tree) -> Result<Self, StorageError> {
+    fn run(mut self, tree: &sled::Tree, begins: u64) -> Result<Self, StorageError> {
         let mut assembler = Assembler::default();
-        for pair in chunks_from(tree, 0) {
+        for pair in chunks_from(tree, begins) {
             let (key, chunk) = pair?;
             let taken = chunk
                 .and_then(|chunk| assembler.push(chunk))
-                .and_then(|entries| entries.iter().try_for_each(|entry| self.take(entry.log_id)));
+                .and_then(|entries| entries.iter().try_for_each(|entry| self.take(entry)));
             if let Err(bad) = taken {
                 // A damaged chunk of purged entries is of no use to anyone.
                 if key.index >= self.expected || self.last.is_some_and(|last| key.index > last.index) {
@@ -99,7 +109,8 @@ impl Scan {
         Ok(self)
     }
 
-    fn take(&mut self, log_id: StoredLogId) -> Result<(), BadChunk> {
+    fn take(&mut self, entry: &StoredEntry) -> Result<(), BadChunk> {
+        let log_id = entry.log_id;
         if log_id.index < self.expected {
             return Ok(());
         }
@@ -108,6 +119,7 @@ impl Scan {
         }
         self.expected += 1;
         self.last = Some(log_id);
+        self.volume.push(log_id.index, entry.bytes.len());
         Ok(())
     }
 

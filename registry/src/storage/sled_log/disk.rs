@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use super::{
     chunk::{self, Chunk},
     mark::{Acknowledged, Mark},
+    read::chunk_of,
     records::Record,
     sync_file::SyncFile,
 };
@@ -30,6 +31,10 @@ pub(super) struct Disk {
     pub(super) written: Acknowledged,
     /// Where the log begins if nothing was purged.
     pub(super) first: u64,
+    /// Chunks before this key are purged, and not all removed yet.
+    pub(super) swept_to: Option<ChunkKey>,
+    /// Chunks that came since the last sweep.
+    pub(super) added: usize,
     pub(super) staged: Staged,
 }
 
@@ -66,6 +71,7 @@ impl Disk {
         self.set_first(entries);
         for (key, value) in chunk::pack(entries) {
             self.staged.insert(&key.to_bytes(), &value);
+            self.added += 1;
             if key.part == 0 && self.staged.bytes >= limits::LOG_WRITE_BYTES {
                 self.write()?;
             }
@@ -132,22 +138,44 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes all entries up to this one, as far as whole chunks go; the rest of a chunk is below `purged` and unread.
+    /// Stages that all entries up to this one are purged. Their chunks go later, see [`Self::sweep`]; those of a chunk that holds
+    /// later ones too stay with it, unread.
     pub(super) fn purge(&mut self, upto: StoredLogId) -> Result<(), StorageError> {
         self.write()?;
+        self.swept_to = Some(self.first_kept(upto.index)?);
         self.staged.insert(keyspaces::PURGED, &upto.to_sealed());
-        let head = ChunkKey::first_of(0).to_bytes()..=ChunkKey::last_of(upto.index).to_bytes();
-        for pair in self.tree.range(head) {
-            let pair = pair?;
-            let key = pair.0.clone();
-            match decode(pair) {
-                Some((_, chunk)) if chunk.last_index() > upto.index => break,
-                Some(_) | None => self.staged.remove(&key),
-            }
+        self.written.next_index = self.written.next_index.max(upto.index + 1);
+        Ok(())
+    }
+
+    /// Where the chunk begins that holds the entry after this one: keys alone say so.
+    fn first_kept(&self, purged: u64) -> Result<ChunkKey, StorageError> {
+        let next = purged + 1;
+        if next >= self.written.next_index {
+            return Ok(ChunkKey::first_of(next));
+        }
+        Ok(chunk_of(&self.tree, next)?)
+    }
+
+    /// Stages the removal of some purged chunks, the first of them.
+    pub(super) fn sweep(&mut self) -> Result<(), StorageError> {
+        let keys = limits::LOG_SWEEP_KEYS.max(2 * std::mem::take(&mut self.added));
+        let Some(end) = self.swept_to else { return Ok(()) };
+        let mut removed = 0;
+        for key in self.tree.range(ChunkKey::first_of(0).to_bytes()..end.to_bytes()).keys().take(keys) {
+            self.staged.remove(&key?);
+            removed += 1;
             self.write_if_many_removals()?;
         }
-        self.written.next_index = self.written.next_index.max(upto.index + 1);
-        self.write()
+        if removed < keys {
+            self.swept_to = None;
+        }
+        Ok(())
+    }
+
+    /// Whether there are purged chunks left.
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.swept_to.is_some()
     }
 
     /// Removes the chunks of a torn end, the last first.

@@ -84,6 +84,16 @@ impl SledLog {
         self.control(|done| Write::Close { done }).await
     }
 
+    /// About how many bytes the entries after one, up to another, take.
+    pub(crate) fn bytes_between(&self, after: u64, upto: u64) -> u64 {
+        self.shared.window.read().volume().between(after, upto)
+    }
+
+    /// The first entry such that those after it, up to `upto`, take about `bytes` at most; 0: all do.
+    pub(crate) fn keeping(&self, upto: u64, bytes: u64) -> u64 {
+        self.shared.window.read().volume().keeping(upto, bytes)
+    }
+
     /// Queues a write that is waited for.
     async fn control(&self, write: impl FnOnce(Reply) -> Write) -> Result<(), StorageError> {
         let permit = permit(&self.controls).await?;

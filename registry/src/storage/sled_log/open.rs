@@ -53,6 +53,9 @@ pub(super) fn open(
         fsync_seconds: metrics::histogram!(STORAGE_FSYNC_SECONDS),
         written,
         first: checked.first,
+        // Whoever wrote the log may have ended before all that was purged was gone.
+        swept_to: checked.begins,
+        added: 0,
         staged: Staged::none(),
     };
     start(dir, tree, removals, disk, checked)
@@ -72,7 +75,7 @@ fn start(
         dir: dir.clone(),
         tree,
         removals,
-        window: RwLock::new(Window::new(checked.state, checked.first)),
+        window: RwLock::new(Window::new(checked.state, checked.first, checked.volume)),
         vote: RwLock::new(checked.vote),
         committed: Mutex::new(Committed::read_back(checked.committed)),
         fault: Fault::none(),

@@ -44,6 +44,10 @@ pub(super) fn from_disk(
         if shared.window.read().truncations() != plan.truncations {
             continue;
         }
+        // Entries were removed before we came to them.
+        if matches!(&walked, Err(Fault::Bad(index, _)) if *index < shared.window.read().first_index()) {
+            continue;
+        }
         walked.map_err(|fault| fault.into_error(shared))?;
         found.complete(shared, &plan.on_disk)?;
         for entry in plan.unsynced {
@@ -137,7 +141,7 @@ fn walk(shared: &Shared, wanted: Range<u64>, found: &mut Found) -> Result<(), Fa
         return Ok(());
     }
     let _no_removals = shared.removals.read();
-    let start = chunk_of(shared, wanted.start).map_err(Fault::Engine)?;
+    let start = chunk_of(&shared.tree, wanted.start).map_err(Fault::Engine)?;
     let mut assembler = Assembler::default();
     for pair in shared.tree.range(start.to_bytes()..ChunkKey::first_of(wanted.end).to_bytes()) {
         let (key, value) = pair.map_err(Fault::Engine)?;
@@ -156,9 +160,9 @@ fn walk(shared: &Shared, wanted: Range<u64>, found: &mut Found) -> Result<(), Fa
 }
 
 /// The first key of the chunk that holds this entry.
-fn chunk_of(shared: &Shared, index: u64) -> Result<ChunkKey, sled::Error> {
+pub(super) fn chunk_of(tree: &sled::Tree, index: u64) -> Result<ChunkKey, sled::Error> {
     let before = ChunkKey::first_of(0).to_bytes()..=ChunkKey::last_of(index).to_bytes();
-    let key = shared.tree.range(before).keys().next_back().transpose()?;
+    let key = tree.range(before).keys().next_back().transpose()?;
     let first = key.and_then(|key| ChunkKey::from_bytes(&key)).map_or(index, |key| key.index);
     Ok(ChunkKey::first_of(first))
 }

@@ -4,3 +4,4 @@ mod damage;
 mod fixture;
 mod order;
 mod reads;
+mod sweeping;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::storage::{LogState, StorageError, StoredEntry, StoredLogId};
+use crate::storage::{LogState, StorageError, StoredEntry, StoredLogId, volume::LogVolume};
 
 /// Holds only unsynced entries: bounded by the appends in flight.
 #[derive(Debug)]
@@ -13,6 +13,7 @@ pub(super) struct Window {
     unsynced: VecDeque<(AppendNumber, StoredEntry)>,
     last_append: AppendNumber,
     truncations: u64,
+    volume: LogVolume,
 }
 
 /// The order of appends in one run of the process. Indexes cannot stand for it: a truncation lets them be used again.
@@ -20,8 +21,14 @@ pub(super) struct Window {
 pub(super) struct AppendNumber(u64);
 
 impl Window {
-    pub(super) fn new(state: LogState, first: u64) -> Self {
-        Self { state, first, unsynced: VecDeque::new(), last_append: AppendNumber(0), truncations: 0 }
+    pub(super) fn new(state: LogState, first: u64, volume: LogVolume) -> Self {
+        let unsynced = VecDeque::new();
+        Self { state, first, unsynced, last_append: AppendNumber(0), truncations: 0, volume }
+    }
+
+    /// How many bytes the entries take.
+    pub(super) fn volume(&self) -> &LogVolume {
+        &self.volume
     }
 
     pub(super) fn state(&self) -> LogState {
@@ -52,6 +59,7 @@ impl Window {
         }
         self.last_append.0 += 1;
         self.state.last = entries.last().map(|entry| entry.log_id).or(self.state.last);
+        entries.iter().for_each(|entry| self.volume.push(entry.log_id.index, entry.bytes.len()));
         self.unsynced.extend(entries.iter().map(|entry| (self.last_append, entry.clone())));
         Ok(self.last_append)
     }
@@ -77,6 +85,7 @@ impl Window {
         }
         self.state.last = last.max(self.state.purged);
         self.truncations += 1;
+        self.volume.truncate_from(next);
         true
     }
 
@@ -88,6 +97,7 @@ impl Window {
         while self.unsynced.front().is_some_and(|(_, entry)| entry.log_id.index <= upto.index) {
             self.unsynced.pop_front();
         }
+        self.volume.purge(upto.index);
         self.state.purged = Some(upto);
         if self.state.last.is_none_or(|last| last.index <= upto.index) {
             self.state.last = Some(upto);

@@ -6,7 +6,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -70,9 +70,11 @@ impl Writer {
         next
     }
 
-    /// All that waits, up to [`limits::LOG_FLUSH_BYTES`]; nothing after a second in which nothing came.
+    /// All that waits, up to [`limits::LOG_FLUSH_BYTES`]; nothing after a second in which nothing came, or if there is sweeping to
+    /// be done meanwhile.
     fn gather(&self) -> (Vec<Request>, Next) {
-        let first = match self.requests.recv_timeout(limits::LOG_MARK_INTERVAL) {
+        let patience = if self.disk.is_sweeping() { Duration::ZERO } else { limits::LOG_MARK_INTERVAL };
+        let first = match self.requests.recv_timeout(patience) {
             Ok(first) => first,
             Err(RecvTimeoutError::Timeout) => return (Vec::new(), Next::GoOn),
             Err(RecvTimeoutError::Disconnected) => return (Vec::new(), Next::End),
@@ -117,10 +119,14 @@ impl Writer {
         if let Some(committed) = self.shared.committed.lock().take_unwritten() {
             self.disk.set_committed(committed);
         }
+        self.disk.sweep()?;
         self.disk.sync()?;
-        let closing = matches!(run.last().map(|request| &request.write), None | Some(Write::Close { .. }));
+        let pausing = match run.last().map(|request| &request.write) {
+            Some(write) => matches!(write, Write::Close { .. }),
+            None => !self.disk.is_sweeping(),
+        };
         if self.disk.mark.is_unsynced()
-            && (closing || self.mark_synced.elapsed() >= limits::LOG_MARK_INTERVAL)
+            && (pausing || self.mark_synced.elapsed() >= limits::LOG_MARK_INTERVAL)
         {
             self.disk.mark.sync()?;
             self.mark_synced = Instant::now();

@@ -187,8 +187,15 @@ async fn disk_equals_memory(steps: Vec<Step>) {
     assert_eq!(all(&log).await, model.read(0..u64::MAX, usize::MAX).await.unwrap());
 }
 
+/// Few, because each opens several logs; as many as `PROPTEST_CASES` says, if it is set.
+fn cases() -> Config {
+    let told = std::env::var_os("PROPTEST_CASES").is_some();
+    let config = Config::default();
+    Config { cases: if told { config.cases } else { 24 }, ..config }
+}
+
 proptest! {
-    #![proptest_config(Config { cases: 24, ..Config::default() })]
+    #![proptest_config(cases())]
 
     #[test]
     fn the_log_on_disk_is_the_log_in_memory(steps in proptest::collection::vec(step(), 1..24)) {
