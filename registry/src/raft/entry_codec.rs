@@ -28,6 +28,14 @@ pub enum EntryCodecError {
     /// A membership names a voter that is no member.
     #[error("a membership is contradictory: {0}")]
     Membership(String),
+    /// A peer's entry that no log takes: to take it up would stop this node.
+    #[error("an entry has {bytes} bytes, at most {limit} are possible")]
+    TooLarge {
+        /// What it has.
+        bytes: usize,
+        /// What is possible.
+        limit: usize,
+    },
     /// The command cannot be read.
     #[error(transparent)]
     Command(#[from] CodecError),

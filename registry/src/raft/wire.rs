@@ -1,5 +1,6 @@
 //! openraft's messages as `rollcall.peer.v1`, and back.
 
+use bytes::Bytes;
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse,
 };
@@ -8,8 +9,9 @@ use rollcall_proto::{peer, storage};
 pub(super) use super::entry_codec::{log_id_from_proto, log_id_to_proto, vote_to_proto};
 use super::{
     entry_codec::{self, EntryCodecError, decode_entry, encode_entry},
-    type_config::{TypeConfig, Vote},
+    type_config::{Entry, TypeConfig, Vote},
 };
+use crate::limits::LOG_ENTRY_BYTES;
 
 /// A vote that must be there.
 pub(super) fn vote_from_proto(vote: Option<storage::Vote>) -> Result<Vote, EntryCodecError> {
@@ -64,8 +66,16 @@ pub(super) fn append_request_from_proto(
         vote: vote_from_proto(request.vote)?,
         prev_log_id: request.prev_log_id.map(log_id_from_proto),
         leader_commit: request.leader_commit.map(log_id_from_proto),
-        entries: request.entries.into_iter().map(decode_entry).collect::<Result<_, _>>()?,
+        entries: request.entries.into_iter().map(received_entry).collect::<Result<_, _>>()?,
     })
+}
+
+/// Leaders judge what they propose, and other versions of them may judge otherwise: this node's log has its own bound.
+fn received_entry(bytes: Bytes) -> Result<Entry, EntryCodecError> {
+    if bytes.len() > LOG_ENTRY_BYTES {
+        return Err(EntryCodecError::TooLarge { bytes: bytes.len(), limit: LOG_ENTRY_BYTES });
+    }
+    decode_entry(bytes)
 }
 
 pub(super) fn append_result_to_proto(result: &StreamAppendResult<TypeConfig>) -> peer::AppendResponse {
@@ -93,4 +103,22 @@ pub(super) fn append_result_from_proto(
         ))),
         Kind::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote_from_proto(Some(vote))?)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(entry: Vec<u8>) -> peer::AppendRequest {
+        let vote = Some(storage::Vote { term: 1, node: 1, committed: true });
+        peer::AppendRequest { vote, entries: vec![entry.into()], ..Default::default() }
+    }
+
+    #[test]
+    fn a_leaders_entry_that_no_log_takes_is_refused_before_the_log() {
+        let refused = append_request_from_proto(append(vec![0; LOG_ENTRY_BYTES + 1])).unwrap_err();
+        assert!(matches!(refused, EntryCodecError::TooLarge { limit: LOG_ENTRY_BYTES, .. }), "{refused}");
+        let other = append_request_from_proto(append(vec![0; LOG_ENTRY_BYTES])).unwrap_err();
+        assert!(!matches!(other, EntryCodecError::TooLarge { .. }), "{other}");
+    }
 }

@@ -73,7 +73,8 @@ impl Writer {
     /// All that waits, up to [`limits::LOG_FLUSH_BYTES`]; nothing after a second in which nothing came, or if there is sweeping to
     /// be done meanwhile.
     fn gather(&self) -> (Vec<Request>, Next) {
-        let patience = if self.disk.is_sweeping() { Duration::ZERO } else { limits::LOG_MARK_INTERVAL };
+        let has_work = self.disk.is_sweeping() && self.shared.fault.check().is_ok();
+        let patience = if has_work { Duration::ZERO } else { limits::LOG_MARK_INTERVAL };
         let first = match self.requests.recv_timeout(patience) {
             Ok(first) => first,
             Err(RecvTimeoutError::Timeout) => return (Vec::new(), Next::GoOn),
