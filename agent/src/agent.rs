@@ -9,6 +9,7 @@ use crate::{
     handler::{AnyHandler, Handler},
     site::{Site, SiteBuilder, SiteHandle},
     state::{AgentState, StopReason},
+    stats::ConnectionStats,
 };
 
 /// One device with a connection of its own.
@@ -131,6 +132,12 @@ impl AgentHandle {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<AgentState> {
         self.state.clone()
+    }
+
+    /// What the device's connection has been through.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        self.site.first_stats()
     }
 
     /// Resolves when the agent is attached, or over for good.

@@ -44,6 +44,7 @@ mod outbox;
 mod report;
 mod site;
 mod state;
+mod stats;
 mod worker;
 
 pub use agent::{Agent, AgentBuilder, AgentHandle};
@@ -53,3 +54,4 @@ pub use handler::Handler;
 pub use rollcall_proto::device::CloseCode;
 pub use site::{Site, SiteBuilder, SiteHandle};
 pub use state::{AgentState, StopReason};
+pub use stats::ConnectionStats;

@@ -80,10 +80,16 @@ pub const KEPT_BYTES: u64 = 64 * 1024 * 1024;
 pub const KEPT_FOR: Duration = Duration::from_secs(60);
 /// Results that were sent, but perhaps into a dead connection: kept until silence would have shown that.
 pub const SENT_RESULTS: usize = 256;
-/// How long a sent result is kept: three heartbeat intervals by default.
-pub const SENT_FOR: Duration = Duration::from_secs(15);
-/// A sent result larger than this is not kept: a rare loss costs less than the memory.
-pub const SENT_BYTES: usize = 64 * 1024;
+/// Heartbeat intervals within which a node has noticed a dead connection: after two, and it looks a little later. A sent
+/// result is kept so long and the node's resume window beyond, because that is how long its caller waits.
+pub const NOTICED_INTERVALS: u32 = 3;
+/// Bytes of all sent results that are kept: some dozens of half a megabyte. At the bound the oldest is given up.
+pub const SENT_BYTES: u64 = 16 * 1024 * 1024;
+/// How long calls wait for their device where a node does not say.
+pub const RESUME_WINDOW: Duration = Duration::from_secs(10);
+/// Calls that have run and are remembered by their tokens for as long as they may be waited for, 100 bytes each: 2,000 a
+/// second for half a minute.
+pub const PAST_CALLS: usize = 65_536;
 
 /// Idempotent calls that are remembered after they ran; beyond it the oldest is forgotten.
 pub const ONCE_NAMES: usize = 4_096;

@@ -23,6 +23,13 @@ pub(crate) fn report(namespace: &str, device: &str, state: &AgentState) {
     }
 }
 
+/// Logs that a device has its connection again.
+pub(crate) fn returned(namespace: &str, device: &str, away: Duration, resumed: bool, results: usize) {
+    let away = rounded(away);
+    let session = if resumed { "the former one goes on" } else { "a new one" };
+    tracing::info!(namespace, device, ?away, session, results_sent_again = results, "back");
+}
+
 /// To the millisecond: nobody reads further.
 fn rounded(wait: Duration) -> Duration {
     Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))

@@ -13,7 +13,8 @@ use crate::{
     device::{Device, InvalidDevice},
     limits,
     state::{AgentState, StopReason},
-    worker::{Command, Worker},
+    stats::ConnectionStats,
+    worker::{Command, Told, Worker},
 };
 
 /// Where the devices of a [`Site`] are gathered.
@@ -36,10 +37,19 @@ enum Order {
 #[derive(Debug, Clone, Copy)]
 pub struct Site;
 
+/// What an owner sees of a device.
+#[derive(Debug)]
+struct Watched {
+    namespace: String,
+    id: String,
+    state: watch::Receiver<AgentState>,
+    stats: watch::Receiver<ConnectionStats>,
+}
+
 /// The owner's end of running devices. Dropping it stops them at once; [`SiteHandle::shutdown`] does it gracefully.
 #[derive(Debug)]
 pub struct SiteHandle {
-    devices: Vec<(String, String, watch::Receiver<AgentState>)>,
+    devices: Vec<Watched>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -104,11 +114,14 @@ impl SiteBuilder {
         };
         let (commands, inbox) = mpsc::channel(1);
         let mut handle = SiteHandle { devices: Vec::new(), commands };
-        let mut states = Vec::new();
+        let mut told = Told::default();
         for device in &self.devices {
             let (sender, receiver) = watch::channel(first.clone());
-            states.push(sender);
-            handle.devices.push((device.namespace.to_string(), device.id.to_string(), receiver));
+            told.states.push(sender);
+            let (counter, stats) = watch::channel(ConnectionStats::default());
+            told.stats.push(counter);
+            let (namespace, id) = (device.namespace.to_string(), device.id.to_string());
+            handle.devices.push(Watched { namespace, id, state: receiver, stats });
         }
         match checked {
             Ok(servers) => {
@@ -118,7 +131,7 @@ impl SiteBuilder {
                 let sessions = self.devices.iter().map(session).collect();
                 let core = Core::new(rand::random_range(1..=u64::MAX), servers, sessions);
                 let executor = self.executor.unwrap_or_else(Handle::current);
-                tokio::spawn(Worker::new(core, self.devices, states, self.agent, executor).run(inbox));
+                tokio::spawn(Worker::new(core, self.devices, told, self.agent, executor).run(inbox));
             }
             Err(invalid) => tracing::error!(reason = %invalid, "the configuration cannot be used"),
         }
@@ -150,8 +163,17 @@ impl SiteHandle {
     /// What a device is doing; `None` if there is no such device.
     #[must_use]
     pub fn state(&self, namespace: &str, device_id: &str) -> Option<watch::Receiver<AgentState>> {
-        let mine = |(ns, id, _): &&(String, String, _)| ns == namespace && id == device_id;
-        self.devices.iter().find(mine).map(|(_, _, state)| state.clone())
+        self.watched(namespace, device_id).map(|device| device.state.clone())
+    }
+
+    /// What a device's connection has been through; `None` if there is no such device.
+    #[must_use]
+    pub fn stats(&self, namespace: &str, device_id: &str) -> Option<ConnectionStats> {
+        self.watched(namespace, device_id).map(|device| *device.stats.borrow())
+    }
+
+    fn watched(&self, namespace: &str, device_id: &str) -> Option<&Watched> {
+        self.devices.iter().find(|device| device.namespace == namespace && device.id == device_id)
     }
 
     /// Takes no more calls, lets running handlers finish for up to 10 s, says goodbye, ends. Returns when all is over.
@@ -175,8 +197,8 @@ impl SiteHandle {
     /// Safe: it only looks.
     pub async fn stopped(&self) -> StopReason {
         let mut reason = None;
-        for (_, _, state) in &self.devices {
-            let mut state = state.clone();
+        for device in &self.devices {
+            let mut state = device.state.clone();
             let last = state.wait_for(|state| state.stopped().is_some()).await;
             let said = last.ok().and_then(|state| state.stopped().cloned());
             reason = reason.or(said);
@@ -185,6 +207,10 @@ impl SiteHandle {
     }
 
     pub(crate) fn first_state(&self) -> Option<watch::Receiver<AgentState>> {
-        self.devices.first().map(|(_, _, state)| state.clone())
+        self.devices.first().map(|device| device.state.clone())
+    }
+
+    pub(crate) fn first_stats(&self) -> ConnectionStats {
+        self.devices.first().map(|device| *device.stats.borrow()).unwrap_or_default()
     }
 }

@@ -1,5 +1,6 @@
 //! The table of calls: admits or refuses them, follows each to its end, keeps results for a reconnect.
 
+mod absent;
 mod repeated;
 
 use std::{collections::HashSet, time::Duration};
@@ -15,6 +16,7 @@ use super::{
     input::{CallId, LinkId, Outcome},
     kept::Kept,
     once::{Known, Name, Once},
+    past::Past,
 };
 
 /// Where a call came from and its answer goes to.
@@ -73,7 +75,7 @@ struct Entry {
 }
 
 /// All calls of all devices that have not ended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Calls {
     table: HashMap<CallId, Entry>,
     tags: HashMap<Route, CallId>,
@@ -81,6 +83,9 @@ pub(crate) struct Calls {
     /// Devices with a health call.
     checked: HashSet<usize>,
     pub(crate) kept: Kept,
+    past: Past,
+    /// How long a call may be waited for after its result was sent into a dead connection.
+    awaited_for: Duration,
     once: Once,
     last: u64,
 }
@@ -256,6 +261,9 @@ impl Calls {
         if let Some(name) = entry.name.take() {
             self.once.ended(&name, result.as_ref(), now);
         }
+        for asked in joined.iter().chain(self.table.get(&id).map(|entry| &entry.asked)) {
+            self.past.add(device, asked.token.clone(), now + self.awaited_for);
+        }
         for route in joined.iter().filter_map(|asked| asked.route) {
             self.tags.remove(&route);
         }
@@ -263,7 +271,7 @@ impl Calls {
         for asked in &joined {
             match &result {
                 Some(result) => self.deliver(device, asked, asked.answer(result.clone()), home, now, out),
-                None => out.extend(asked.route.map(|route| cancelled(route, Started::Yes))),
+                None => out.extend(stopped(asked, home)),
             }
         }
         let Some(entry) = self.table.get_mut(&id) else { return };
@@ -279,11 +287,10 @@ impl Calls {
                 self.remove(id);
                 self.deliver(device, &gone, result, home, now, out);
             }
-            (None, Some(route)) => {
+            (None, _) => {
+                out.extend(stopped(&entry.asked, home));
                 self.remove(id);
-                out.push(cancelled(route, Started::Yes));
             }
-            (None, None) => self.remove(id),
         }
     }
 
@@ -292,7 +299,7 @@ impl Calls {
         let Some(entry) = self.table.get_mut(&id) else { return };
         if let Stage::Replying(result) = &mut entry.stage {
             let result = untagged(std::mem::take(result));
-            self.kept.sent(entry.device, result, now);
+            self.kept.sent(entry.device, result, now + self.awaited_for);
             self.remove(id);
         }
     }
@@ -321,18 +328,6 @@ impl Calls {
         }
     }
 
-    /// The tokens of a device's calls whose handlers run, or whose results are on their way on another connection.
-    pub(crate) fn running(&self, device: usize) -> Vec<Bytes> {
-        let mine = |entry: &&Entry| {
-            entry.device == device && matches!(entry.stage, Stage::Running | Stage::Replying(_))
-        };
-        let asked = |entry: &'_ Entry| -> Vec<Bytes> {
-            let all = std::iter::once(&entry.asked).chain(&entry.joined);
-            all.map(|asked| asked.token.clone()).filter(|token| !token.is_empty()).collect()
-        };
-        self.table.values().filter(mine).flat_map(asked).collect()
-    }
-
     /// Stops all handlers.
     pub(crate) fn abort_all(&mut self, out: &mut Vec<Effect>) {
         for (id, entry) in &mut self.table {
@@ -346,6 +341,7 @@ impl Calls {
     /// Forgets what is too old.
     pub(crate) fn expire(&mut self, now: Duration) {
         self.kept.expire(now);
+        self.past.expire(now);
         self.once.expire(now);
     }
 
@@ -362,6 +358,18 @@ impl Calls {
                 }
             }
         }
+    }
+}
+
+/// The handler of a call was stopped. One that came on an earlier connection is named by its token.
+fn stopped(asked: &Asked, home: Option<(LinkId, u32)>) -> Option<Effect> {
+    match (asked.route, home) {
+        (Some(route), _) => Some(cancelled(route, Started::Yes)),
+        (None, Some((link, slot))) if !asked.token.is_empty() => {
+            let frame = wire::Cancelled { tag: 0, executed: true, token: asked.token.clone() };
+            Some(Effect::send(link, slot, Frame::Cancelled(frame)))
+        }
+        (None, _) => None,
     }
 }
 

@@ -28,8 +28,28 @@ pub(crate) enum Effect {
     Abort(CallId),
     /// The device with this index is in a new state.
     State(usize, AgentState),
+    /// Something about a device's connection that its owner may want to know.
+    Note(usize, Note),
     /// All is over.
     Done,
+}
+
+/// What became of a device's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// It is lost; handlers run on.
+    Lost,
+    /// The device is attached.
+    Returned {
+        /// How long it was not; `None`: it never was before, or has moved without a gap.
+        away: Option<Duration>,
+        /// Whether its former session goes on.
+        resumed: bool,
+        /// How many results of earlier calls are sent again.
+        replayed: usize,
+        /// How many results were given up for room, ever.
+        given_up: u64,
+    },
 }
 
 impl Effect {

@@ -8,9 +8,9 @@ use super::{
     Core, Moment, backoff,
     calls::{Admission, Route, duration},
     device_of,
-    effect::Effect,
+    effect::{Effect, Note},
     input::{Fault, LinkId},
-    link::{Link, Phase, Slot},
+    link::{Link, Phase, Replays, Slot},
     slot_of,
     verdict::Verdict,
 };
@@ -56,6 +56,10 @@ impl Core {
                     );
                     return true;
                 }
+                return false;
+            }
+            (Frame::Cancel(cancel), Some(device)) if cancel.tag == 0 => {
+                self.calls.cancel_by_token(&cancel.token, (id, slot), device, at.now, out);
                 return false;
             }
             (Frame::Cancel(cancel), Some(_)) => {
@@ -123,6 +127,8 @@ impl Core {
             return;
         }
         link.welcome(welcome);
+        let window = welcome.resume_window.map_or(limits::RESUME_WINDOW, duration);
+        self.calls.remember_for(link.heartbeat, window);
         let chunk_bytes = match welcome.chunk_bytes as usize {
             0 => limits::CHUNK_BYTES,
             bytes => bytes.min(limits::FRAME_BYTES / 2),
@@ -148,21 +154,32 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        let resumed = match link.slots[device] {
-            Slot::Attaching { .. } => attached.resumed,
+        let resumed = attached.resumed;
+        let replays = match link.slots[device] {
+            Slot::Attaching { .. } if resumed || attached.replay => Replays::Wanted,
+            Slot::Attaching { .. } => Replays::Unwanted,
             // The node was registered anew: the stream goes on under another epoch, and no result was lost.
-            Slot::Attached { .. } => false,
+            Slot::Attached { .. } => {
+                let state = AgentState::Attached { node: link.node.clone(), epoch: attached.epoch };
+                self.sessions[device].attached(attached);
+                return out.push(Effect::State(device, state));
+            }
             Slot::Free | Slot::Over => return,
         };
-        if !link.holds(device) {
-            link.slots[device] = Slot::Attached { since: at.now, resumed };
-        }
+        link.slots[device] = Slot::Attached { since: at.now, replays };
         let state = AgentState::Attached { node: link.node.clone(), epoch: attached.epoch };
         self.servers.good(&link.server);
         self.sessions[device].attached(attached);
         out.push(Effect::State(device, state));
-        // Where the former session does not go on, nobody waits for its results.
-        for result in resumed.then(|| self.calls.kept.replay(device, at.now)).into_iter().flatten() {
+        // Where nobody passes them on, nobody waits for the results of former sessions.
+        let results = match replays {
+            Replays::Wanted => self.calls.replay(device, at.now),
+            Replays::Unwanted => Vec::new(),
+        };
+        let away = self.sessions[device].lost_at.take().map(|lost| at.now.saturating_sub(lost));
+        let (replayed, given_up) = (results.len(), self.calls.kept.given_up());
+        out.push(Effect::Note(device, Note::Returned { away, resumed, replayed, given_up }));
+        for result in results {
             out.push(Effect::Reply(id, slot_of(device), None, Box::new(result)));
         }
     }
@@ -173,6 +190,9 @@ impl Core {
         let Some(link) = self.links.get_mut(&id).filter(used) else { return };
         let lasted = link.lasted(device, at.now);
         let was_open = matches!(link.slots[device], Slot::Attached { .. } | Slot::Over);
+        if matches!(link.slots[device], Slot::Attached { .. }) {
+            self.sessions[device].lost_at.get_or_insert(at.now);
+        }
         link.slots[device] = Slot::Free;
         let (others, server) = (link.in_use(), link.server.clone());
         self.calls.unlink(id, Some(slot_of(device)), at.now);

@@ -73,12 +73,17 @@ fn input(line: &str) -> Input {
             max_slots: 3,
             ..wire::Welcome::default()
         }),
-        "attached" => Frame::Attached(wire::Attached {
-            cluster_id: "k".into(),
-            epoch: number(word()),
-            resumed: word() == Some("resumed"),
-            ..wire::Attached::default()
-        }),
+        "attached" => {
+            let epoch = number(word());
+            let tail = word();
+            Frame::Attached(wire::Attached {
+                cluster_id: "k".into(),
+                epoch,
+                resumed: tail == Some("resumed"),
+                replay: tail == Some("replay"),
+                ..wire::Attached::default()
+            })
+        }
         "refused" => Frame::AttachRefused(wire::AttachRefused {
             code: code(word().expect("a code")),
             retry_after: wait(word()),
@@ -101,6 +106,9 @@ fn input(line: &str) -> Input {
             message: "bye".into(),
         }),
         "ping" => Frame::Ping(wire::Ping { number: number(word()) }),
+        "cancel-token" => {
+            Frame::Cancel(wire::Cancel { tag: 0, token: word().expect("a token").to_owned().into() })
+        }
         "cancel" => Frame::Cancel(wire::Cancel { tag: number(word()), ..Default::default() }),
         "chunk" => {
             let (tag, bytes) = (number(word()), number(word()) as usize);
@@ -166,19 +174,23 @@ fn sent(frame: attach_request::Frame) -> String {
     use attach_request::Frame as Sent;
     match frame {
         Sent::Attach(attach) => format!(
-            "attach {} number {} newest {} running [{}] finished [{}]",
+            "attach {} number {} newest {} running [{}] finished [{}] gone [{}]{}",
             attach.device_id,
             attach.attach_number,
             attach.newest_epoch,
             tokens(&attach.running),
-            tokens(&attach.finished)
+            tokens(&attach.finished),
+            tokens(&attach.gone),
+            if attach.lists_all { " all" } else { "" }
         ),
         Sent::Refused(refused) => {
             let reason = RefusedReason::try_from(refused.reason).expect("a reason").as_str_name();
             format!("refused tag {} {}", refused.tag, reason.trim_start_matches("REFUSED_REASON_"))
         }
         Sent::Cancelled(cancelled) => {
-            format!("cancelled tag {} executed {}", cancelled.tag, cancelled.executed)
+            let token = String::from_utf8_lossy(&cancelled.token);
+            let token = if token.is_empty() { String::new() } else { format!(" token {token}") };
+            format!("cancelled tag {} executed {}{token}", cancelled.tag, cancelled.executed)
         }
         Sent::Pong(pong) => format!("pong {}", pong.number),
         Sent::Detach(_) => "detach".into(),
@@ -210,6 +222,7 @@ fn effect(effect: Effect) -> String {
         }
         Effect::Abort(call) => format!("abort {}", call.0),
         Effect::State(device, state) => format!("state d{} {state:?}", device + 1),
+        Effect::Note(device, note) => format!("note d{} {note:?}", device + 1),
         Effect::Done => "done".into(),
     }
 }

@@ -24,6 +24,15 @@ pub(crate) enum Phase {
     Ending { until: Duration },
 }
 
+/// Whether a node wants the results of calls that came on earlier connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Replays {
+    /// It passes them on.
+    Wanted,
+    /// Nobody waits for them.
+    Unwanted,
+}
+
 /// How far a device got on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
@@ -32,7 +41,7 @@ pub(crate) enum Slot {
     /// Attach was sent.
     Attaching { until: Duration },
     /// Calls come.
-    Attached { since: Duration, resumed: bool },
+    Attached { since: Duration, replays: Replays },
     /// A newer session of the same device took over.
     Over,
 }
@@ -97,9 +106,9 @@ impl Link {
         matches!(self.slots.get(device), Some(Slot::Attached { .. } | Slot::Attaching { .. }))
     }
 
-    /// Whether a device's former session goes on here.
-    pub(crate) fn resumes(&self, device: usize) -> bool {
-        matches!(self.slots.get(device), Some(Slot::Attached { resumed: true, .. }))
+    /// Whether results of a device's earlier calls can be sent here.
+    pub(crate) fn takes_replays(&self, device: usize) -> bool {
+        matches!(self.slots.get(device), Some(Slot::Attached { replays: Replays::Wanted, .. }))
     }
 
     /// Whether any device is attached, or about to be.

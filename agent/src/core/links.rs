@@ -6,7 +6,7 @@ use rollcall_proto::device::{self as wire, CloseCode, attach_request::Frame};
 
 use super::{
     Core, Moment, Stopping, backoff,
-    effect::Effect,
+    effect::{Effect, Note},
     input::{Fault, LinkId},
     link::{Link, Phase},
     slot_of,
@@ -124,6 +124,12 @@ impl Core {
     ) {
         let Some(link) = self.links.remove(&id) else { return };
         self.calls.unlink(id, None, at.now);
+        for device in (0..self.sessions.len()).filter(|device| link.holds(*device)) {
+            if !self.is_attached(device) {
+                self.sessions[device].lost_at.get_or_insert(at.now);
+                out.push(Effect::Note(device, Note::Lost));
+            }
+        }
         let had_role = self.forget_role(id);
         if !had_role || self.stopping.is_some() {
             return;

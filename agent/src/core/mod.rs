@@ -16,6 +16,7 @@ mod kept;
 mod link;
 mod links;
 mod once;
+mod past;
 #[cfg(test)]
 mod properties;
 mod servers;
@@ -31,7 +32,7 @@ use self::{
 };
 pub(crate) use self::{
     calls::HEALTH_ACTION,
-    effect::Effect,
+    effect::{Effect, Note},
     input::{CallId, Fault, Input, LinkId, Outcome},
     servers::url,
     session::Session,
@@ -172,16 +173,19 @@ impl Core {
 
     fn finished(&mut self, call: CallId, outcome: Outcome, now: Duration, out: &mut Vec<Effect>) {
         let (primary, links) = (self.primary, &self.links);
-        let link = primary.and_then(|id| links.get(&id));
+        let link =
+            primary.and_then(|id| links.get(&id)).filter(|link| !matches!(link.phase, Phase::Ending { .. }));
         let max_payload = link.map_or(limits::PAYLOAD_BYTES, |link| link.max_payload);
-        let home =
-            |device| link.filter(|link| link.resumes(device)).and(primary).map(|id| (id, slot_of(device)));
+        let home = |device| {
+            link.filter(|link| link.takes_replays(device)).and(primary).map(|id| (id, slot_of(device)))
+        };
         self.calls.finished(call, outcome, max_payload, home, now, out);
     }
 
     fn attach_all(&mut self, at: Moment, out: &mut Vec<Effect>) {
         for id in [self.primary, self.next].into_iter().flatten() {
             for device in 0..self.sessions.len() {
+                let alone = !self.is_used_beside(id, device);
                 let Some(link) = self.links.get_mut(&id) else { break };
                 let session = &self.sessions[device];
                 if session.over || session.retry_at > at.now || !attachable(link, device) {
@@ -190,8 +194,9 @@ impl Core {
                 link.slots[device] = Slot::Attaching { until: at.now + limits::ATTACH_PATIENCE };
                 self.attach_number += 1;
                 let mut attach = session.attach(self.instance, self.attach_number);
-                attach.running = self.calls.running(device);
-                attach.finished = self.calls.kept.tokens(device).collect();
+                self.calls.list(device, at.now, &mut attach);
+                // On an older stream, calls may still come.
+                attach.lists_all &= alone;
                 let frame = rollcall_proto::device::attach_request::Frame::Attach(attach);
                 out.push(Effect::send(id, slot_of(device), frame));
             }
@@ -233,6 +238,16 @@ impl Core {
     /// Whether a device is attached anywhere.
     fn is_attached(&self, device: usize) -> bool {
         self.links.values().any(|link| !matches!(link.phase, Phase::Ending { .. }) && link.holds(device))
+    }
+
+    /// Whether calls of a device may still come, or be answered, on another connection than this.
+    fn is_used_beside(&self, id: LinkId, device: usize) -> bool {
+        let beside = |(other, link): (&LinkId, &Link)| {
+            *other != id
+                && !matches!(link.phase, Phase::Ending { .. })
+                && link.slots.get(device).is_some_and(|slot| *slot != Slot::Free)
+        };
+        self.links.iter().any(beside)
     }
 
     /// Whether a device is attached, or about to be, on another connection than this.

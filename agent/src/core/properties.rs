@@ -180,7 +180,7 @@ impl World {
             }
             Effect::Abort(call) => assert!(self.running.contains_key(&call), "aborted what does not run"),
             Effect::Done => self.done = true,
-            Effect::ChunkBytes(..) | Effect::Reply(..) | Effect::State(..) => {}
+            Effect::ChunkBytes(..) | Effect::Reply(..) | Effect::State(..) | Effect::Note(..) => {}
         }
     }
 }

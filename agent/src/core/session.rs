@@ -18,6 +18,8 @@ pub(crate) struct Session {
     pub(crate) resume_token: Bytes,
     /// No attach before this.
     pub(crate) retry_at: Duration,
+    /// When it was last attached, while it is not.
+    pub(crate) lost_at: Option<Duration>,
     /// Refusals in a row.
     pub(crate) failures: u32,
     /// Nothing is tried any more.
@@ -35,6 +37,7 @@ impl Session {
             newest: 0,
             resume_token: Bytes::new(),
             retry_at: Duration::ZERO,
+            lost_at: None,
             failures: 0,
             over: false,
         }

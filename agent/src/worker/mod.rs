@@ -6,4 +6,4 @@ mod dial;
 mod run;
 mod shell;
 
-pub(crate) use shell::{Command, Worker};
+pub(crate) use shell::{Command, Told, Worker};

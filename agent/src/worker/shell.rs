@@ -14,13 +14,14 @@ use tokio::{
 use super::{dial, run};
 use crate::{
     call::Call,
-    core::{CallId, Core, Effect, Fault, HEALTH_ACTION, Input, LinkId, Moment, Outcome},
+    core::{CallId, Core, Effect, Fault, HEALTH_ACTION, Input, LinkId, Moment, Note, Outcome},
     device::Device,
     handlers::Health,
     limits,
     outbox::{Outbox, Outgoing},
-    report::report,
+    report::{report, returned},
     state::AgentState,
+    stats::ConnectionStats,
 };
 
 /// What connections tell the worker.
@@ -48,11 +49,19 @@ struct Wire {
 /// Both ends of a channel whose length the table of calls bounds.
 type Both<T> = (mpsc::UnboundedSender<T>, mpsc::UnboundedReceiver<T>);
 
+/// Where the devices' owner looks, by device.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) states: Vec<watch::Sender<AgentState>>,
+    pub(crate) stats: Vec<watch::Sender<ConnectionStats>>,
+}
+
 /// Owns the core and everything that runs for it.
 pub(crate) struct Worker {
     core: Core,
     devices: Vec<Device>,
     states: Vec<watch::Sender<AgentState>>,
+    stats: Vec<watch::Sender<ConnectionStats>>,
     agent: String,
     /// Runs the handlers.
     executor: Handle,
@@ -67,18 +76,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A worker for these devices; their states are told to `states`, in the same order.
-    pub(crate) fn new(
-        core: Core,
-        devices: Vec<Device>,
-        states: Vec<watch::Sender<AgentState>>,
-        agent: String,
-        executor: Handle,
-    ) -> Self {
+    /// A worker for these devices; what becomes of them is told to `told`, in the same order.
+    pub(crate) fn new(core: Core, devices: Vec<Device>, told: Told, agent: String, executor: Handle) -> Self {
         Self {
             core,
             devices,
-            states,
+            states: told.states,
+            stats: told.stats,
             agent,
             executor,
             started: Instant::now(),
@@ -190,6 +194,7 @@ impl Worker {
                 }
             }
             Effect::State(device, state) => self.tell(device, state),
+            Effect::Note(device, note) => self.note(device, note),
             Effect::Done => self.done = true,
         }
     }
@@ -241,6 +246,25 @@ impl Worker {
         };
         let task = run::start(&self.executor, id, handler, call, self.finished.0.clone());
         self.handlers.insert(id, task);
+    }
+
+    fn note(&self, device: usize, note: Note) {
+        let Some(stats) = self.stats.get(device) else { return };
+        stats.send_modify(|stats| match note {
+            Note::Lost => stats.lost += 1,
+            Note::Returned { away, resumed, replayed, given_up } => {
+                stats.attached += 1;
+                stats.resumed += u64::from(resumed);
+                stats.replayed_results += replayed as u64;
+                stats.results_given_up = given_up;
+                stats.last_away = away.or(stats.last_away);
+            }
+        });
+        if let (Note::Returned { away: Some(away), resumed, replayed, .. }, Some(owner)) =
+            (note, self.devices.get(device))
+        {
+            returned(&owner.namespace, &owner.id, away, resumed, replayed);
+        }
     }
 
     fn tell(&self, device: usize, state: AgentState) {

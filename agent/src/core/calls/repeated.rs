@@ -95,7 +95,7 @@ impl Calls {
         match asked.route.map(|route| (route.link, route.slot)).or(home) {
             Some((link, slot)) => {
                 out.push(Effect::Reply(link, slot, None, result.clone()));
-                self.kept.sent(device, untagged(result), now);
+                self.kept.sent(device, untagged(result), now + self.awaited_for);
             }
             None => self.kept.unsent(device, result, now),
         }
