@@ -11,6 +11,9 @@ pub struct RouterConfig {
     pub node_name: String,
     /// How often devices are pinged; two intervals of silence drop a connection.
     pub heartbeat_interval: Duration,
+    /// How long calls wait for a device whose connection was lost, and how long it may come back to its session. See
+    /// [`RouterConfig::least_resume_window`].
+    pub resume_window: Duration,
     /// The largest payload of a call or reply, in bytes.
     pub max_payload_bytes: usize,
     /// Calls that may wait for room on one device.
@@ -28,11 +31,25 @@ impl Default for RouterConfig {
         Self {
             node_name: String::new(),
             heartbeat_interval: limits::HEARTBEAT_INTERVAL,
+            resume_window: Self::default_resume_window(limits::HEARTBEAT_INTERVAL),
             max_payload_bytes: limits::PAYLOAD_BYTES,
             device_queue: limits::DEVICE_QUEUE,
             calls_in_flight: limits::CALLS_IN_FLIGHT,
             connects_per_second: limits::CONNECTS_PER_SECOND,
             links_per_peer: limits::LINKS_PER_PEER,
         }
+    }
+}
+
+impl RouterConfig {
+    /// The shortest window that a device can use: it may take two heartbeats to notice its loss, draws its first pause
+    /// at random, and needs a moment for its connection.
+    pub fn least_resume_window(heartbeat_interval: Duration) -> Duration {
+        heartbeat_interval * 2 + limits::RECONNECT_JITTER + limits::RECONNECT_PATIENCE
+    }
+
+    /// The window where nobody says otherwise.
+    pub fn default_resume_window(heartbeat_interval: Duration) -> Duration {
+        limits::RESUME_WINDOW.max(Self::least_resume_window(heartbeat_interval))
     }
 }

@@ -2,18 +2,21 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
 use compact_str::CompactString;
-use rollcall_registry::model::ids::Epoch;
+use rollcall_registry::model::ids::{DeviceKey, Epoch};
 use tokio::sync::oneshot;
 
-use crate::{core::device::Spent, outcome::Failure, payload::Payload};
+use crate::{
+    core::{device::Spent, token::CallToken},
+    outcome::Failure,
+    payload::Payload,
+};
 
 /// What a device is told of a call.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Delivery {
     /// Names the call in the whole cluster.
-    pub(crate) token: Bytes,
+    pub(crate) token: CallToken,
     /// The caller's group.
     pub(crate) group: String,
     /// The handler to run.
@@ -45,15 +48,36 @@ pub(crate) struct DeviceReply {
     pub(crate) epoch: Epoch,
     /// Where the time went at the holder.
     pub(crate) spent: Spent,
+    /// The node that the answer came through, if it is not the one that the call went to.
+    pub(crate) through: Option<CompactString>,
 }
 
 /// How a delivery ends.
 pub(crate) type Answer = Result<DeviceReply, Failure>;
 
+/// Takes answers that cannot go back the way that their calls came.
+pub(crate) trait LateAnswers: Send + Sync {
+    /// Passes an answer on to the node where the call's caller waits; must not block.
+    fn pass_on(&self, replayed: Replayed);
+}
+
 /// Takes the answers of calls that nobody waits for with a channel of their own.
 pub(crate) trait AnswerSink: Send + Sync {
     /// Called once per call; must not block.
     fn answer(&self, call_id: u64, answer: Answer);
+}
+
+/// An answer to a call of a device's former session, on its way to whoever waits.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    /// The call.
+    pub(crate) token: CallToken,
+    /// The device that answers.
+    pub(crate) device: DeviceKey,
+    /// The epoch of the session by which the call was routed.
+    pub(crate) epoch: Epoch,
+    /// The answer.
+    pub(crate) answer: Answer,
 }
 
 /// Who waits for an answer.

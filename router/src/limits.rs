@@ -83,6 +83,25 @@ pub const SWEEP_SLICE: usize = 512;
 pub const OPENINGS: usize = 10_000;
 /// How long an attach waits for its commit before the agent is sent elsewhere.
 pub const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long at least, by default, calls wait for a device whose connection was lost, and a session for its device.
+pub const RESUME_WINDOW: Duration = Duration::from_secs(10);
+/// The longest first pause of an agent that has lost its connection.
+pub const RECONNECT_JITTER: Duration = Duration::from_millis(200);
+/// What a returning device may need for its dial, its greeting and its attach.
+pub const RECONNECT_PATIENCE: Duration = Duration::from_secs(2);
+/// Calls that an attach may name as begun earlier: all that run at full capacity, and as many that have ended. Of
+/// longer lists the rest is ignored, and nothing follows from what they do not name.
+pub const RETURNED_CALLS: usize = 2 * CAPACITY as usize;
+/// Answers for nodes that cannot be reached now; beyond it the oldest is given up.
+pub const HELD_REPLAYS: usize = 4_096;
+/// Bytes of such answers.
+pub const HELD_REPLAYS_BYTES: u64 = 64 * 1024 * 1024;
+/// Long answers of returned devices that arrive over one link at once: several slots' worth, one each; more are dropped.
+pub const ARRIVING_REPLAYS: usize = 256;
+/// How long a node waits for the session that it is asked about to be open.
+pub const QUESTION_PATIENCE: Duration = Duration::from_secs(2);
+/// A group's call that lasts this long is worth telling its origin which device has it.
+pub const PICKED_AFTER: Duration = Duration::from_millis(100);
 /// When a device that a node without its lease refused may ask it again: a beat of the leader's, which may bring it back.
 pub const LAPSED_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a superseded session of the same instance may deliver results.
@@ -170,6 +189,8 @@ pub const CONNECT_WAITERS: usize = 10_000;
 /// How often at most a waiting call looks for its device again.
 pub const CONNECT_RECHECK: Duration = Duration::from_millis(10);
 
+/// How often at least it looks: a device that comes back to its session on another node is not heard of here.
+pub const AWAY_RECHECK: Duration = Duration::from_millis(500);
 /// Broadcasts that run at once on one node; more are `OVERLOADED`.
 pub const BROADCASTS: usize = 8;
 /// Devices of one broadcast: more belong into several, by label. With ids of 20 bytes these are 24 MB.

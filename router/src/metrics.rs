@@ -14,6 +14,10 @@ const BROADCASTS: &str = "rollcall_broadcasts";
 const SESSIONS: &str = "rollcall_device_sessions";
 const SESSIONS_OPENED: &str = "rollcall_device_sessions_opened_total";
 const SESSIONS_CLOSED: &str = "rollcall_device_sessions_closed_total";
+const SESSIONS_AWAY: &str = "rollcall_device_sessions_away";
+const SESSIONS_LOST: &str = "rollcall_device_sessions_lost_total";
+const SESSIONS_RESUMED: &str = "rollcall_device_sessions_resumed_total";
+const REPLAYED: &str = "rollcall_replayed_answers_total";
 const ATTACHES_REFUSED: &str = "rollcall_device_attaches_refused_total";
 const LATE: &str = "rollcall_late_replies_total";
 const RETRIES: &str = "rollcall_retries_total";
@@ -86,6 +90,14 @@ pub(crate) struct Metrics {
     pub(crate) sessions: Gauge,
     /// Sessions opened.
     pub(crate) opened: Counter,
+    /// Sessions without a connection, to which their devices may come back.
+    pub(crate) away: Gauge,
+    /// Sessions that lost their connection.
+    pub(crate) suspended: Counter,
+    /// Sessions that their devices came back to.
+    pub(crate) resumed: Counter,
+    /// Answers that came by another way than their calls went.
+    pub(crate) replayed: Counter,
     /// Results and parts of results that nobody waited for any more.
     pub(crate) late: Counter,
     /// Idempotent calls tried again.
@@ -120,6 +132,10 @@ impl Metrics {
             broadcasts: gauge!(BROADCASTS),
             sessions: gauge!(SESSIONS),
             opened: counter!(SESSIONS_OPENED),
+            away: gauge!(SESSIONS_AWAY),
+            suspended: counter!(SESSIONS_LOST),
+            resumed: counter!(SESSIONS_RESUMED),
+            replayed: counter!(REPLAYED),
             late: counter!(LATE),
             retries: counter!(RETRIES),
             pressure: gauge!(PRESSURE),
@@ -180,6 +196,22 @@ fn describe() {
     describe_gauge!(SESSIONS, Unit::Count, "Open device sessions on this node");
     describe_counter!(SESSIONS_OPENED, Unit::Count, "Device sessions opened on this node");
     describe_counter!(SESSIONS_CLOSED, Unit::Count, "Device sessions ended on this node, by reason");
+    describe_gauge!(
+        SESSIONS_AWAY,
+        Unit::Count,
+        "Device sessions of this node without a connection, to which their devices may come back"
+    );
+    describe_counter!(
+        SESSIONS_LOST,
+        Unit::Count,
+        "Device sessions that lost their connection without goodbye"
+    );
+    describe_counter!(SESSIONS_RESUMED, Unit::Count, "Device sessions that their devices came back to");
+    describe_counter!(
+        REPLAYED,
+        Unit::Count,
+        "Answers of devices that came back, and reached their callers by another way than the calls went"
+    );
     describe_counter!(ATTACHES_REFUSED, Unit::Count, "Attaches refused by this node, by reason");
     describe_counter!(LATE, Unit::Count, "Frames for calls that nobody waited for any more, dropped");
     describe_counter!(

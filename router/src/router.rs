@@ -68,8 +68,8 @@ impl<R: Registrar> Router<R> {
     pub fn new(config: RouterConfig, registry: Arc<R>) -> Self {
         let (metrics, vitals) = (Metrics::new(), Vitals::default());
         let shared = Arc::new(Shared { config, metrics, device_calls: 0.into(), vitals });
-        let sessions = DeviceSessions::new(Arc::clone(&registry), Arc::clone(&shared));
-        let peers = Arc::new(Peers::new(registry, shared));
+        let peers = Arc::new(Peers::new(Arc::clone(&registry), Arc::clone(&shared)));
+        let sessions = DeviceSessions::new(registry, Arc::clone(&peers), shared);
         let nodes = Arc::new(Notify::new());
         let tasks = [
             tokio::spawn(sweeper::sweep(Arc::downgrade(&sessions))).abort_handle(),
@@ -162,6 +162,11 @@ impl<R: Registrar> Router<R> {
     /// Devices that are connected to this node.
     pub fn device_count(&self) -> usize {
         self.inner.sessions.table.len()
+    }
+
+    /// How many calls this node's devices have, in any phase: waiting, on their way, running.
+    pub fn device_calls(&self) -> u64 {
+        self.inner.sessions.shared.device_calls.load(Ordering::Relaxed)
     }
 
     /// Calls that entered through this node and have not ended.

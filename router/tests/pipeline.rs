@@ -10,7 +10,12 @@ use bytes::Bytes;
 use futures::FutureExt;
 use rollcall_proto::device::{self, attach_request::Frame as Up, attach_response::Frame as Down};
 use rollcall_router::{Call, Ended, Outcome, Pipeline, Reason, Stage};
-use world::{Cluster, agent::Agent, call, call_to, call_within, registrar::FakeRegistrar};
+use world::{
+    Cluster,
+    agent::{Agent, attach, profile},
+    call, call_to, call_within,
+    registrar::FakeRegistrar,
+};
 
 async fn ended(pipeline: &mut Pipeline<FakeRegistrar>) -> Ended {
     let next = poll_fn(|cx| pipeline.poll_ended(cx));
@@ -165,4 +170,32 @@ async fn dropping_it_cancels_all_of_its_calls() {
     }
     assert!(running.is_empty());
     assert_eq!(cluster.router(1).calls_in_flight(), 0);
+}
+
+#[tokio::test]
+async fn calls_wait_for_a_device_that_lost_its_connection_wherever_it_returns() {
+    for (before, after) in [(1, 1), (2, 2), (2, 1), (1, 2)] {
+        let cluster = Cluster::start(2).await;
+        let mut agent = Agent::connect(cluster.router(before)).await;
+        let first = agent.attach(1, attach("d", 5, 1, profile(2))).await;
+        let mut pipeline = cluster.router(1).pipeline();
+        pipeline.start(1, call_to("d"));
+        let received = agent.next_call().await;
+        drop(agent);
+        let mut agent = Agent::connect(cluster.router(after)).await;
+        let again = device::Attach {
+            cluster_id: first.cluster_id,
+            newest_epoch: first.epoch,
+            resume_token: first.resume_token,
+            running: vec![received.token.clone()],
+            lists_all: true,
+            ..attach("d", 5, 2, profile(2))
+        };
+        let attached = agent.attach(1, again).await;
+        assert_eq!((attached.resumed, attached.replay), (before == after, true));
+        agent.answer(1, &device::Call { tag: 0, ..received }, Bytes::from_static(b"kept")).await;
+        let ended = ended(&mut pipeline).await;
+        assert_eq!((ended.tag, &ended.result.expect("it is answered").payload[..]), (1, &b"kept"[..]));
+        assert_eq!(cluster.router(1).calls_in_flight(), 0);
+    }
 }

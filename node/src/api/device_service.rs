@@ -44,6 +44,14 @@ impl<R: Registrar> DeviceService for DeviceApi<R> {
     }
 }
 
+/// How a device's stream ended.
+enum End {
+    /// The device ended it.
+    Finished,
+    /// It was lost.
+    Broken,
+}
+
 /// Reads until the device or the transport ends the stream; always draining, because HTTP/2 ends a connection on which
 /// small frames pile up. When the router ends the conversation, its last frames are written before the connection is
 /// given up.
@@ -64,23 +72,25 @@ async fn read(
         let ended = loop {
             match next {
                 Ok(Some(frame)) => frames.push(frame),
-                Ok(None) => break true,
+                Ok(None) => break Some(End::Finished),
                 Err(status) => {
                     tracing::debug!(code = ?status.code(), message = status.message(), "a device's stream broke");
-                    break true;
+                    break Some(End::Broken);
                 }
             }
             let room = frames.len() < DEVICE_FRAMES;
             match room.then(|| requests.message().now_or_never()).flatten() {
                 Some(more) => next = more,
-                None => break false,
+                None => break None,
             }
         };
         if let ControlFlow::Break(()) = connection.received(&mut frames).await {
             return gone.await;
         }
-        if ended {
-            return;
+        match ended {
+            Some(End::Finished) => return connection.finished(),
+            Some(End::Broken) => return,
+            None => {}
         }
     }
 }

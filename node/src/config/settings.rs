@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use rollcall_registry::model::policy::RegistrationMode;
+use rollcall_router::RouterConfig;
 use tracing_subscriber::EnvFilter;
 
 use super::{BadValue, ConfigError, Effective, HostPort, Layers, Written, table, value};
@@ -31,6 +32,8 @@ pub struct Settings {
     pub calls: CallLimits,
     /// How often a device is asked whether it is there.
     pub heartbeat_interval: Duration,
+    /// How long calls in flight wait for a device that was lost.
+    pub resume_window: Duration,
     /// How many devices may attach per second.
     pub connect_rate: u32,
     /// How long calls in flight may take when the node stops.
@@ -100,6 +103,7 @@ impl Settings {
     /// # Errors
     /// The first value that its setting does not take, or pair of values that do not go together.
     pub fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
+        let heartbeat_interval = layers.parsed(&table::HEARTBEAT_INTERVAL, heartbeat)?;
         let settings = Self {
             name: layers.parsed(&table::NAME, value::node_name)?,
             data_dir: layers.parsed(&table::DATA_DIR, value::path)?,
@@ -110,7 +114,9 @@ impl Settings {
             listen: Listeners::from_layers(layers)?,
             advertise: Addresses::from_layers(layers)?,
             calls: CallLimits::from_layers(layers)?,
-            heartbeat_interval: layers.parsed(&table::HEARTBEAT_INTERVAL, heartbeat)?,
+            heartbeat_interval,
+            resume_window: layers
+                .parsed(&table::RESUME_WINDOW, |text| resume_window(text, heartbeat_interval))?,
             connect_rate: layers.parsed(&table::CONNECT_RATE, connect_rate)?,
             drain_grace: layers.parsed(&table::DRAIN_GRACE, drain_grace)?,
             log: LogSettings::from_layers(layers)?,
@@ -127,6 +133,14 @@ impl Settings {
                 &table::DEFAULT_TIMEOUT,
                 &table::MAX_TIMEOUT,
                 "the default must not be longer than the maximum",
+            ));
+        }
+        if self.resume_window < RouterConfig::least_resume_window(self.heartbeat_interval) {
+            return Err(conflict(
+                layers,
+                &table::RESUME_WINDOW,
+                &table::HEARTBEAT_INTERVAL,
+                "the window must be at least two heartbeats and 2.2s, or no device comes back in time",
             ));
         }
         if self.bootstrap_expect > 1 && self.bootstrap_expect != self.join.len() {
@@ -226,6 +240,13 @@ fn call_timeout(text: &str) -> Result<Duration, BadValue> {
 
 fn heartbeat(text: &str) -> Result<Duration, BadValue> {
     value::duration(text, Duration::from_millis(100), Duration::from_secs(300), "100ms to 5m")
+}
+
+fn resume_window(text: &str, heartbeat_interval: Duration) -> Result<Duration, BadValue> {
+    if text == "auto" {
+        return Ok(RouterConfig::default_resume_window(heartbeat_interval));
+    }
+    value::duration(text, Duration::from_secs(1), Duration::from_secs(3_600), "auto, or 1s to 1h")
 }
 
 fn connect_rate(text: &str) -> Result<u32, BadValue> {

@@ -145,6 +145,10 @@ settings! {
     HEARTBEAT_INTERVAL = "heartbeat_interval", "DURATION", Text("5s"),
         "How often a device is asked whether it is there; silent for two of them, it is gone",
         "finds a dead device in 10 s at a few bytes a second each";
+    /// How long a lost device may come back to its calls.
+    RESUME_WINDOW = "resume_window", "DURATION", Text("auto"),
+        "How long calls in flight wait for a device that was lost without goodbye, and its session for it; auto: two heartbeats and 2.2s, at least 10s. The same on all nodes",
+        "a device notices its loss after two heartbeats at the latest, and then needs a moment to come back";
     /// How many devices may attach.
     CONNECT_RATE = "connect_rate", "PER_SECOND", Text("2000"),
         "How many devices may attach to this node per second; the others are told when to come again",

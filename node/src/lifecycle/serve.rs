@@ -113,6 +113,7 @@ fn router_config(settings: &Settings) -> RouterConfig {
     RouterConfig {
         node_name: settings.name.clone(),
         heartbeat_interval: settings.heartbeat_interval,
+        resume_window: settings.resume_window,
         max_payload_bytes: settings.calls.max_payload_bytes,
         connects_per_second: settings.connect_rate,
         ..RouterConfig::default()

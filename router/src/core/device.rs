@@ -1,16 +1,20 @@
 //! One device's session at its holder: what it may be given, what waits, how each call ends.
 //!
 //! A place on the device is freed by result, refusal, acknowledged cancel or the session's end, never by a deadline
-//! alone: the handler may still be running.
+//! alone: the handler may still be running. What a lost connection does to its calls is told in `absence`.
+
+mod absence;
 
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use tokio::time::Instant;
 
 use super::{
-    in_flight::{Entry, InFlight, Phase, Tag},
+    in_flight::{Entry, InFlight, Named, Phase, Tag},
     queue::{Popped, Queue},
     slow_start::SlowStart,
+    token::CallToken,
 };
 use crate::outcome::{Outcome, Stage};
 
@@ -25,6 +29,10 @@ pub(crate) struct Device<W, C> {
     pace: Option<Duration>,
     queue: Queue,
     calls: InFlight<W, C>,
+    /// The calls that the device was told of on an earlier connection, by the name that it still knows.
+    carried: HashMap<CallToken, Tag>,
+    /// Places taken by calls of the device's former sessions.
+    former: u32,
 }
 
 /// Whether a session takes new calls.
@@ -36,6 +44,8 @@ pub(crate) enum Standing {
     Ejected,
     /// It only delivers results: a newer session of the same instance took over.
     Retiring,
+    /// Its connection is lost; the device may come back to it.
+    Suspended,
 }
 
 /// Whether a call may wait for room.
@@ -67,6 +77,8 @@ pub(crate) enum Refusal {
     Ejected,
     /// The session is retiring.
     Retiring,
+    /// The device's connection is lost.
+    Suspended,
 }
 
 /// What the transport gets when it comes for a call.
@@ -126,6 +138,8 @@ impl<W, C> Device<W, C> {
             pace: None,
             queue: Queue::new(queue_capacity),
             calls: InFlight::new(),
+            carried: HashMap::new(),
+            former: 0,
         }
     }
 
@@ -199,7 +213,7 @@ impl<W, C> Device<W, C> {
         &mut self,
         waiter: W,
         content: impl FnOnce() -> C,
-        deadline: Instant,
+        named: Named,
         queueing: Queueing,
         now: Instant,
     ) -> Result<Admitted, (W, Refusal)> {
@@ -207,11 +221,12 @@ impl<W, C> Device<W, C> {
             Standing::Serving => {}
             Standing::Ejected => return Err((waiter, Refusal::Ejected)),
             Standing::Retiring => return Err((waiter, Refusal::Retiring)),
+            Standing::Suspended => return Err((waiter, Refusal::Suspended)),
         }
         if self.occupied < self.limit(now) && self.queue.len() == 0 {
             let phase = Phase::Ready { content: content(), queued: Duration::ZERO, since: now };
             self.occupied += 1;
-            return Ok(Admitted::Ready(self.calls.insert(waiter, deadline, phase)));
+            return Ok(Admitted::Ready(self.calls.insert(waiter, named, phase)));
         }
         if queueing == Queueing::Forbidden || self.queue.capacity() == 0 {
             return Err((waiter, Refusal::Busy));
@@ -219,8 +234,8 @@ impl<W, C> Device<W, C> {
         if self.queue.len() >= self.slow_start.of(self.queue.capacity(), now) {
             return Err((waiter, Refusal::QueueFull));
         }
-        let tag = self.calls.insert(waiter, deadline, Phase::Queued { content: content(), since: now });
-        self.queue.push(tag, deadline);
+        let tag = self.calls.insert(waiter, named, Phase::Queued { content: content(), since: now });
+        self.queue.push(tag, named.deadline);
         Ok(Admitted::Queued(tag))
     }
 
@@ -343,6 +358,8 @@ impl<W, C> Device<W, C> {
     pub(crate) fn end(&mut self, ended: &mut Vec<Ended<W>>) {
         self.standing = Standing::Retiring;
         self.occupied = 0;
+        self.former = 0;
+        self.carried.clear();
         self.queue.take_all();
         for entry in self.calls.drain() {
             let (stage, outcome) = match entry.phase {

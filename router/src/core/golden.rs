@@ -1,7 +1,9 @@
 //! Golden scripts and properties of a device's session: blocks of inputs, `---`, the effects.
 //!
-//! Inputs: `TIME call NAME DUE [now]` (`now`: must not wait), `TIME take NAME`, `TIME done NAME`, `TIME cancel NAME`,
-//! `TIME tick`, `TIME slow`, `TIME eject`, `TIME back`, `capacity N`, `retire`, `end`. Times are milliseconds.
+//! Inputs: `TIME call NAME DUE [now] [elsewhere]` (`now`: must not wait; `elsewhere`: need not wait for this device's
+//! return), `TIME take NAME`, `TIME done NAME`, `TIME cancel NAME`, `TIME tick`, `TIME slow`, `TIME eject`, `TIME back`,
+//! `capacity N`, `retire`, `end`, `suspend`, `resume`, `return all|some [running|finished|gone NAME]...`. Times are
+//! milliseconds.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,27 +14,36 @@ use std::{
 use proptest::prelude::*;
 use tokio::time::Instant;
 
+use rollcall_registry::model::ids::{Incarnation, NodeId};
+
 use super::{
     device::{Admitted, Cancelled, Device, Ended, Queueing, Taken},
-    in_flight::Tag,
+    in_flight::{Named, OnLoss, Tag},
+    returned::{Fate, Returned, Told},
+    token::CallToken,
 };
+
+fn token(call: u64) -> CallToken {
+    CallToken { origin: NodeId(1), incarnation: Incarnation(1), call }
+}
 
 struct Script {
     start: Instant,
     device: Device<String, ()>,
     tags: HashMap<String, Tag>,
     names: HashMap<Tag, String>,
+    tokens: HashMap<String, u64>,
     effects: String,
 }
 
 impl Script {
     fn new(capacity: u32, queue: usize) -> Self {
-        let (tags, names) = (HashMap::new(), HashMap::new());
         Self {
             start: Instant::now(),
             device: Device::new(capacity, queue),
-            tags,
-            names,
+            tags: HashMap::new(),
+            names: HashMap::new(),
+            tokens: HashMap::new(),
             effects: String::new(),
         }
     }
@@ -47,6 +58,9 @@ impl Script {
             ["capacity", capacity] => self.device.set_capacity(capacity.parse().expect("a number")),
             ["retire"] => self.ended(|device, ended| device.retire(ended)),
             ["end"] => self.ended(|device, ended| device.end(ended)),
+            ["suspend"] => self.ended(|device, ended| device.suspend(ended)),
+            ["resume"] => self.device.resume(),
+            ["return", all, ref lists @ ..] => self.settle(all == "all", lists),
             [time, ..] => {
                 let now = self.at(time);
                 self.timed(now, &words[1..]);
@@ -63,8 +77,10 @@ impl Script {
     fn timed(&mut self, now: Instant, words: &[&str]) {
         match *words {
             ["call", name, due, ref rest @ ..] => {
-                let queueing = if rest.is_empty() { Queueing::Allowed } else { Queueing::Forbidden };
-                self.call(name, self.at(due), queueing, now);
+                let queueing = if rest.contains(&"now") { Queueing::Forbidden } else { Queueing::Allowed };
+                let on_loss = if rest.contains(&"elsewhere") { OnLoss::End } else { OnLoss::Wait };
+                let named = Named { token: self.token(name), deadline: self.at(due), on_loss };
+                self.call(name, named, queueing, now);
             }
             ["take", name] => match self.device.take(self.tags[name], now) {
                 Taken::Call((), left) => {
@@ -97,8 +113,38 @@ impl Script {
         }
     }
 
-    fn call(&mut self, name: &str, due: Instant, queueing: Queueing, now: Instant) {
-        match self.device.admit(name.to_owned(), || (), due, queueing, now) {
+    fn token(&mut self, name: &str) -> CallToken {
+        let next = self.tokens.len() as u64;
+        token(*self.tokens.entry(name.to_owned()).or_insert(next))
+    }
+
+    fn settle(&mut self, lists_all: bool, lists: &[&str]) {
+        let told = lists.chunks(2).map(|pair| {
+            let told = match pair[0] {
+                "running" => Told::Running,
+                "finished" => Told::Finished,
+                "gone" => Told::Gone,
+                other => panic!("unknown list {other}"),
+            };
+            (self.token(pair[1]), told)
+        });
+        let returned = Returned::new(told.collect::<Vec<_>>().into_iter(), lists_all);
+        let mut settled = Vec::new();
+        let mut unwanted = self.device.settle(&returned, &mut settled);
+        unwanted.sort_unstable();
+        settled.sort_by(|a, b| a.waiter.cmp(&b.waiter));
+        for settled in settled {
+            self.say(format_args!("settled {}: {:?}", settled.waiter, settled.fate));
+        }
+        for token in unwanted {
+            let name =
+                self.tokens.iter().find(|(_, call)| **call == token.call).expect("it has a name").0.clone();
+            self.say(format_args!("tell the device to cancel {name} by its token"));
+        }
+    }
+
+    fn call(&mut self, name: &str, named: Named, queueing: Queueing, now: Instant) {
+        match self.device.admit(name.to_owned(), || (), named, queueing, now) {
             Ok(admitted) => {
                 let (Admitted::Ready(tag) | Admitted::Queued(tag)) = admitted;
                 self.tags.insert(name.to_owned(), tag);
@@ -137,7 +183,15 @@ impl Script {
 
 #[test]
 fn a_devices_session_follows_its_script() {
-    let text = include_str!("scripts/device.txt");
+    follow(include_str!("scripts/device.txt"));
+}
+
+#[test]
+fn a_lost_session_follows_its_script() {
+    follow(include_str!("scripts/absence.txt"));
+}
+
+fn follow(text: &str) {
     let mut script = Script::new(1, 2);
     for block in text.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
         let (inputs, expected) = block.split_once("---").expect("inputs, ---, effects");
@@ -160,7 +214,10 @@ fn a_devices_session_follows_its_script() {
 
 #[derive(Debug, Clone, Copy)]
 enum Input {
-    Call { due: u64, may_wait: bool },
+    Call {
+        due: u64,
+        may_wait: bool,
+    },
     Take(usize),
     Done(usize),
     Cancel(usize),
@@ -168,6 +225,12 @@ enum Input {
     Eject,
     LetBack,
     Retire,
+    /// The connection is lost, and the device comes back: it got some of what was written, and remembers all of it.
+    Flap {
+        got: u64,
+        finished: u64,
+        gone: u64,
+    },
 }
 
 fn inputs() -> impl Strategy<Value = Input> {
@@ -180,6 +243,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         2 => Just(Input::Eject),
         4 => Just(Input::LetBack),
         1 => Just(Input::Retire),
+        3 => any::<(u64, u64, u64)>().prop_map(|(got, finished, gone)| Input::Flap { got, finished, gone }),
     ]
 }
 
@@ -190,9 +254,45 @@ struct Model {
     on_device: HashSet<Tag>,
     ended: HashMap<usize, u32>,
     tags: Vec<Tag>,
+    /// By tag, the call's number, which is its waiter and its token.
+    numbers: HashMap<Tag, usize>,
 }
 
 impl Model {
+    fn flap(&mut self, number: usize, bits: [u64; 3], ended: &mut Vec<Ended<usize>>) {
+        let [got, finished, gone] =
+            bits.map(|bits| move |call: usize| bits >> ((call + number) % 64) & 1 == 1);
+        self.device.suspend(ended);
+        self.ready.clear();
+        let told: Vec<(CallToken, Told)> = self
+            .on_device
+            .iter()
+            .map(|tag| self.numbers[tag])
+            .filter(|call| got(*call))
+            .map(|call| {
+                let told = match (finished(call), gone(call)) {
+                    (true, true) => Told::Gone,
+                    (true, false) => Told::Finished,
+                    (false, _) => Told::Running,
+                };
+                (token(call as u64), told)
+            })
+            .collect();
+        let returned = Returned::new(told.into_iter(), true);
+        let mut settled = Vec::new();
+        let unwanted = self.device.settle(&returned, &mut settled);
+        for settled in settled {
+            assert_eq!(settled.fate == Fate::NeverBegan, !got(settled.waiter), "NOT_EXECUTED must be true");
+            self.end(settled.waiter);
+        }
+        assert!(unwanted.iter().all(|token| got(token.call as usize)));
+        self.on_device.retain(|tag| {
+            let call = self.numbers[tag];
+            got(call) && !(finished(call) && gone(call))
+        });
+        self.device.resume();
+    }
+
     fn end(&mut self, waiter: usize) {
         *self.ended.entry(waiter).or_default() += 1;
     }
@@ -202,12 +302,18 @@ impl Model {
         match input {
             Input::Call { due, may_wait } => {
                 let queueing = if may_wait { Queueing::Allowed } else { Queueing::Forbidden };
-                match self.device.admit(number, || (), now + Duration::from_millis(due), queueing, now) {
+                let deadline = now + Duration::from_millis(due);
+                let named = Named { token: token(number as u64), deadline, on_loss: OnLoss::Wait };
+                match self.device.admit(number, || (), named, queueing, now) {
                     Ok(Admitted::Ready(tag)) => {
                         self.tags.push(tag);
                         self.ready.push(tag);
+                        self.numbers.insert(tag, number);
                     }
-                    Ok(Admitted::Queued(tag)) => self.tags.push(tag),
+                    Ok(Admitted::Queued(tag)) => {
+                        self.tags.push(tag);
+                        self.numbers.insert(tag, number);
+                    }
                     Err((waiter, _)) => self.end(waiter),
                 }
             }
@@ -238,6 +344,7 @@ impl Model {
             Input::Eject => self.device.eject(&mut ended),
             Input::LetBack => self.device.let_back(now),
             Input::Retire => self.device.retire(&mut ended),
+            Input::Flap { got, finished, gone } => self.flap(number, [got, finished, gone], &mut ended),
             Input::Take(_) | Input::Done(_) | Input::Cancel(_) => {}
         }
         while let Some(tag) = self.device.promote(now, &mut ended) {
@@ -258,6 +365,7 @@ proptest! {
         let device = Device::new(capacity, queue);
         let mut model = Model {
             device, ready: Vec::new(), on_device: HashSet::new(), ended: HashMap::new(), tags: Vec::new(),
+            numbers: HashMap::new(),
         };
         let mut calls = 0;
         for (number, input) in inputs.into_iter().enumerate() {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::time::Instant;
 
+use super::token::CallToken;
+
 /// Names a call on its device's slot; never used twice within four thousand million calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Tag(pub(crate) u64);
@@ -32,6 +34,13 @@ pub(crate) enum Phase<C> {
     Cancelling { since: Instant },
 }
 
+impl<W, C> Entry<W, C> {
+    /// Its name on the device's slot.
+    pub(crate) fn tag(&self) -> Tag {
+        self.tag
+    }
+}
+
 impl<C> Phase<C> {
     /// Whether the call takes up capacity of the device.
     pub(crate) fn occupies(&self) -> bool {
@@ -42,16 +51,40 @@ impl<C> Phase<C> {
     }
 }
 
+/// What becomes of a call that its device has, when the device's connection is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnLoss {
+    /// It waits until the device comes back and says.
+    Wait,
+    /// It ends: nobody knows, and its caller's node tries another device.
+    End,
+}
+
 /// One call.
 #[derive(Debug)]
 pub(crate) struct Entry<W, C> {
     tag: Tag,
+    /// Its name in the whole cluster.
+    pub(crate) token: CallToken,
+    /// What becomes of it when the device's connection is lost.
+    pub(crate) on_loss: OnLoss,
     /// Who waits; `None` while [`Phase::Cancelling`].
     pub(crate) waiter: Option<W>,
     /// When the waiter gives up.
     pub(crate) deadline: Instant,
     /// Where it stands.
     pub(crate) phase: Phase<C>,
+}
+
+/// What is known of a call from its arrival on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named {
+    /// Its name in the whole cluster.
+    pub(crate) token: CallToken,
+    /// When the waiter gives up.
+    pub(crate) deadline: Instant,
+    /// What becomes of it when the device's connection is lost.
+    pub(crate) on_loss: OnLoss,
 }
 
 /// The table of a device's calls.
@@ -72,11 +105,12 @@ impl<W, C> InFlight<W, C> {
         self.entries.len()
     }
 
-    pub(crate) fn insert(&mut self, waiter: W, deadline: Instant, phase: Phase<C>) -> Tag {
+    pub(crate) fn insert(&mut self, waiter: W, named: Named, phase: Phase<C>) -> Tag {
+        let Named { token, deadline, on_loss } = named;
         self.sequence = self.sequence.wrapping_add(1);
         let vacant = self.entries.vacant_entry();
         let tag = Tag::new(vacant.key(), self.sequence);
-        vacant.insert(Entry { tag, waiter: Some(waiter), deadline, phase });
+        vacant.insert(Entry { tag, token, on_loss, waiter: Some(waiter), deadline, phase });
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
         tag
     }
@@ -121,6 +155,13 @@ impl<W, C> InFlight<W, C> {
         self.entries.iter().filter_map(|(_, entry)| since(entry)).min()
     }
 
+    /// The calls that the device has been told of.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = &Entry<W, C>> {
+        let sent =
+            |entry: &&Entry<W, C>| matches!(entry.phase, Phase::Written { .. } | Phase::Cancelling { .. });
+        self.entries.iter().map(|(_, entry)| entry).filter(sent)
+    }
+
     /// Empties the table.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Entry<W, C>> + '_ {
         self.earliest = None;
@@ -130,15 +171,22 @@ impl<W, C> InFlight<W, C> {
 
 #[cfg(test)]
 mod tests {
+    use rollcall_registry::model::ids::{Incarnation, NodeId};
+
     use super::*;
+
+    fn due(deadline: Instant) -> Named {
+        let token = CallToken { origin: NodeId(1), incarnation: Incarnation(1), call: 1 };
+        Named { token, deadline, on_loss: OnLoss::Wait }
+    }
 
     #[test]
     fn a_tag_of_a_past_call_names_nothing() {
         let now = Instant::now();
         let mut table = InFlight::<&str, ()>::new();
-        let first = table.insert("a", now, Phase::Cancelling { since: now });
+        let first = table.insert("a", due(now), Phase::Cancelling { since: now });
         assert!(table.remove(first).is_some());
-        let second = table.insert("b", now, Phase::Cancelling { since: now });
+        let second = table.insert("b", due(now), Phase::Cancelling { since: now });
         assert_eq!(first.index(), second.index());
         assert!(table.remove(first).is_none());
         assert!(table.get_mut(second).is_some());
@@ -151,7 +199,7 @@ mod tests {
         let mut table = InFlight::<u64, ()>::new();
         let tags: Vec<_> = [30, 10, 20]
             .into_iter()
-            .map(|ms| table.insert(ms, at(ms), Phase::Cancelling { since: now }))
+            .map(|ms| table.insert(ms, due(at(ms)), Phase::Cancelling { since: now }))
             .collect();
         assert!(table.overdue(at(9)).is_empty());
         assert_eq!(table.overdue(at(20)), vec![tags[1], tags[2]]);

@@ -160,7 +160,10 @@ impl<R: Registrar> Dispatcher<R> {
                     "too many calls wait for devices to connect",
                 ));
             };
-            if tokio::time::timeout_at(until, arrivals.changed()).await.is_err() {
+            // A device that comes back to its session elsewhere changes nothing that could be heard of here.
+            let look = until.min(Instant::now() + limits::AWAY_RECHECK);
+            let heard = tokio::time::timeout_at(look, arrivals.changed()).await;
+            if heard.is_err() && Instant::now() >= until {
                 return Err(if until == call.deadline { too_late_to_route() } else { failure });
             }
             // Devices come by the thousand: look again once for many of them.

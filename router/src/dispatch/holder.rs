@@ -1,5 +1,7 @@
 //! The holder's part of a call: to a session by its epoch, or to the best device of a group.
 
+use std::sync::Arc;
+
 use rollcall_registry::{
     Registrar,
     model::ids::{Epoch, LogIndex},
@@ -34,6 +36,7 @@ impl<R: Registrar> DeviceSessions<R> {
     ) -> Result<Ticket, (ReplyTo, Failure)> {
         match self.table.get(epoch) {
             Some(live) => self.hand_over(&live, delivery, terms, reply),
+            None if self.lingering.is_suspended(epoch) => Err((reply, ending::away())),
             None => {
                 Err((reply, Failure::not_executed(Reason::StaleRoute, "the session is no longer held here")))
             }
@@ -72,9 +75,12 @@ impl<R: Registrar> DeviceSessions<R> {
                 }
             }
         }
-        let gone = || match self.is_draining() {
-            true => Failure::not_executed(Reason::HolderDraining, "the holder is about to stop"),
-            false => Failure::not_executed(Reason::StaleRoute, "no such device of the group is held here"),
+        let gone = || match (self.is_draining(), self.lingering.suspended()) {
+            (true, _) => Failure::not_executed(Reason::HolderDraining, "the holder is about to stop"),
+            (false, 0) => {
+                Failure::not_executed(Reason::StaleRoute, "no such device of the group is held here")
+            }
+            (false, _) => ending::away(),
         };
         Err((reply, refused.unwrap_or_else(gone)))
     }
@@ -82,7 +88,7 @@ impl<R: Registrar> DeviceSessions<R> {
     /// Without a lease, only devices that were just heard are served: the others may have gone to another node.
     fn hand_over(
         &self,
-        live: &LiveDevice,
+        live: &Arc<LiveDevice>,
         delivery: impl FnOnce() -> Box<Delivery>,
         terms: Terms<'_>,
         reply: ReplyTo,
@@ -105,7 +111,7 @@ impl<R: Registrar> DeviceSessions<R> {
     /// Executes an idempotent call, or lets it wait for the execution that there is, or answers it from the last one.
     fn enter(
         &self,
-        live: &LiveDevice,
+        live: &Arc<LiveDevice>,
         delivery: impl FnOnce() -> Box<Delivery>,
         terms: Terms<'_>,
         name: &CallName,

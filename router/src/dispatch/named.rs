@@ -40,7 +40,7 @@ impl<R: Registrar> Dispatcher<R> {
             Err(failure) if is_stale(&failure) => failure,
             ended => return ended,
         };
-        let stale = aim.device.map_or(Epoch(0), |(_, epoch)| epoch);
+        let stale = aim.device.map_or(Epoch(0), |(_, epoch, _)| epoch);
         match self.newer_session_of(call, device, stale).await? {
             Some(newer) => self.attempt(call, Aim::at(device, newer, aim.queueing), device, trip).await,
             None => Err(failure),
@@ -55,7 +55,7 @@ impl<R: Registrar> Dispatcher<R> {
         trip: &mut Trip,
     ) -> Result<Reply, Failure> {
         trip.routed(self.registry.routes().applied_index());
-        trip.epoch = aim.device.map_or(Epoch(0), |(_, epoch)| epoch);
+        trip.epoch = aim.device.map_or(Epoch(0), |(_, epoch, _)| epoch);
         self.send(call, aim, trip).await.map_err(|failure| named(failure, device))
     }
 

@@ -136,7 +136,7 @@ impl<R: Registrar> Dispatcher<R> {
             }
         };
         trip.routed(self.registry.routes().applied_index());
-        trip.epoch = aim.device.map_or(Epoch(0), |(_, epoch)| epoch);
+        trip.epoch = aim.device.map_or(Epoch(0), |(_, epoch, _)| epoch);
         if aim.node == self.registry.node() {
             trip.path = Path::Local;
             return self.hand_here(call, aim, now, reply).map(Carrier::Here);

@@ -4,10 +4,10 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use compact_str::CompactString;
-use rollcall_proto::peer::{CallToken, ForwardCall};
+use rollcall_proto::peer::ForwardCall;
 use rollcall_registry::{
     Registrar,
-    model::ids::{Epoch, NodeId},
+    model::ids::{DeviceKey, Epoch, InstanceId, NodeId},
     routes::view::SessionView,
 };
 use tokio::{
@@ -18,12 +18,13 @@ use tokio::{
 use super::{dispatcher::Dispatcher, trip::Trip};
 use crate::{
     call::{Call, Reply, Timings},
-    core::{device::Queueing, once::CallName},
+    core::{device::Queueing, in_flight::OnLoss, once::CallName, token::CallToken},
     delivery::{Answer, Delivery, DeviceReply, ReplyTo},
     limits,
     links::{
         outbound::{LinkTicket, unreachable},
         peer::Peer,
+        pending::{Sent, Taker},
         wire,
     },
     metrics::Path,
@@ -36,8 +37,8 @@ use crate::{
 pub(crate) struct Aim<'a> {
     /// The node that holds the device.
     pub(crate) node: NodeId,
-    /// The device and the epoch of its session. `None`: the holder picks.
-    pub(crate) device: Option<(&'a str, Epoch)>,
+    /// The device, the epoch of its session and the agent process. `None`: the holder picks.
+    pub(crate) device: Option<(&'a str, Epoch, InstanceId)>,
     /// Whether the call may wait there for room.
     pub(crate) queueing: Queueing,
 }
@@ -45,7 +46,7 @@ pub(crate) struct Aim<'a> {
 impl<'a> Aim<'a> {
     /// At a device's session.
     pub(super) fn at(device: &'a str, session: SessionView, queueing: Queueing) -> Self {
-        Self { node: session.node, device: Some((device, session.epoch)), queueing }
+        Self { node: session.node, device: Some((device, session.epoch, session.instance)), queueing }
     }
 }
 
@@ -82,9 +83,18 @@ impl<R: Registrar> Dispatcher<R> {
         let name = call
             .idempotent
             .then(|| CallName::new(&call.request_id, &call.action, std::iter::once(&call.payload[..])));
-        let terms = Terms { deadline: call.deadline, queueing: aim.queueing, name: name.as_ref(), now };
+        let terms = Terms {
+            token: self.token(),
+            on_loss: on_loss(call, aim),
+            deadline: call.deadline,
+            queueing: aim.queueing,
+            name: name.as_ref(),
+            now,
+        };
         let accepted = match aim.device {
-            Some((_, epoch)) => self.sessions.to_session(epoch, || self.delivery(call), terms, reply),
+            Some((_, epoch, _)) => {
+                self.sessions.to_session(epoch, || delivery(call, terms.token), terms, reply)
+            }
             None => self.pick_here(call, terms, reply),
         };
         accepted.map_err(|(_, failure)| failure)
@@ -92,7 +102,7 @@ impl<R: Registrar> Dispatcher<R> {
 
     fn pick_here(&self, call: &Call, terms: Terms<'_>, reply: ReplyTo) -> Result<Ticket, (ReplyTo, Failure)> {
         let labels: Vec<(&str, &str)> = call.labels().collect();
-        self.sessions.to_group(call.query(&labels), || self.delivery(call), terms, reply)
+        self.sessions.to_group(call.query(&labels), || delivery(call, terms.token), terms, reply)
     }
 
     async fn send_there(
@@ -120,54 +130,77 @@ impl<R: Registrar> Dispatcher<R> {
         reply: ReplyTo,
     ) -> Result<LinkTicket, Failure> {
         let link = peer.link().ok_or_else(unreachable)?;
-        let hint = aim.device.is_none().then(|| peer.hints.sent(&call.namespace, &call.group));
-        link.send(self.forward(call, aim, trip, now), call.payload.clone().into(), reply, hint)
+        let token = self.token();
+        let sent = Sent {
+            draw: token.call,
+            incarnation: token.incarnation,
+            taker: taker(call, aim),
+            // One that may run twice is asked for again at once.
+            on_loss: if call.idempotent { OnLoss::End } else { OnLoss::Wait },
+            hint: aim.device.is_none().then(|| peer.hints.sent(&call.namespace, &call.group)),
+        };
+        link.send(forward(call, aim, trip, token, now), call.payload.clone().into(), reply, sent)
     }
 
     fn token(&self) -> CallToken {
         CallToken {
-            origin: self.registry.node().0,
-            incarnation: self.registry.incarnation().0,
-            // Odd and large: a walk through all 64-bit numbers that looks random.
+            origin: self.registry.node(),
+            incarnation: self.registry.incarnation(),
+            // Odd and large: a walk through all 64-bit numbers that looks random, and whose upper halves do not come
+            // again for a thousand million steps either: 2^64 divided by the golden ratio.
             call: self.next_call.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed),
         }
     }
+}
 
-    fn delivery(&self, call: &Call) -> Box<Delivery> {
-        Box::new(Delivery {
-            token: wire::token_bytes(&self.token()),
-            group: call.group.to_string(),
-            action: call.action.to_string(),
-            request_id: call.request_id.to_string(),
-            payload: call.payload.clone().into(),
-            content_type: call.content_type.to_string(),
-            metadata: call.metadata.clone(),
-            idempotent: call.idempotent,
-        })
-    }
+/// What becomes of a call on a device of this node, should the device's connection be lost.
+fn on_loss(call: &Call, aim: Aim<'_>) -> OnLoss {
+    if call.idempotent && aim.device.is_none() { OnLoss::End } else { OnLoss::Wait }
+}
 
-    fn forward(&self, call: &Call, aim: Aim<'_>, trip: &Trip, now: Instant) -> Box<ForwardCall> {
-        let (device_id, epoch) = aim.device.unwrap_or(("", Epoch(0)));
-        Box::new(ForwardCall {
-            token: Some(self.token()),
-            namespace: call.namespace.to_string(),
-            group: call.group.to_string(),
-            action: call.action.to_string(),
-            device_id: device_id.to_owned(),
-            epoch: epoch.0,
-            route_index: trip.index.0,
-            remaining: wire::to_proto(call.deadline.saturating_duration_since(now)),
-            payload: Bytes::new(),
-            payload_bytes: 0,
-            content_type: call.content_type.to_string(),
-            metadata: call.metadata.clone(),
-            labels: call.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
-            request_id: call.request_id.to_string(),
-            idempotent: call.idempotent,
-            attempt: trip.attempts,
-            may_queue: aim.queueing == Queueing::Allowed,
-        })
-    }
+/// Which device is to have the call, as far as known.
+fn taker(call: &Call, aim: Aim<'_>) -> Taker {
+    let (device, session) = match aim.device {
+        Some((device, epoch, instance)) => (device, Some((epoch, instance))),
+        None => ("", None),
+    };
+    Taker { device: DeviceKey { namespace: call.namespace.clone(), device: device.into() }, session }
+}
+
+fn delivery(call: &Call, token: CallToken) -> Box<Delivery> {
+    Box::new(Delivery {
+        token,
+        group: call.group.to_string(),
+        action: call.action.to_string(),
+        request_id: call.request_id.to_string(),
+        payload: call.payload.clone().into(),
+        content_type: call.content_type.to_string(),
+        metadata: call.metadata.clone(),
+        idempotent: call.idempotent,
+    })
+}
+
+fn forward(call: &Call, aim: Aim<'_>, trip: &Trip, token: CallToken, now: Instant) -> Box<ForwardCall> {
+    let (device_id, epoch) = aim.device.map_or(("", Epoch(0)), |(device, epoch, _)| (device, epoch));
+    Box::new(ForwardCall {
+        token: Some(wire::token_to_proto(token)),
+        namespace: call.namespace.to_string(),
+        group: call.group.to_string(),
+        action: call.action.to_string(),
+        device_id: device_id.to_owned(),
+        epoch: epoch.0,
+        route_index: trip.index.0,
+        remaining: wire::to_proto(call.deadline.saturating_duration_since(now)),
+        payload: Bytes::new(),
+        payload_bytes: 0,
+        content_type: call.content_type.to_string(),
+        metadata: call.metadata.clone(),
+        labels: call.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        request_id: call.request_id.to_string(),
+        idempotent: call.idempotent,
+        attempt: trip.attempts,
+        may_queue: aim.queueing == Queueing::Allowed,
+    })
 }
 
 /// The reply to a call, with the account of its time; `there`: to a peer and back.
@@ -187,6 +220,7 @@ pub(super) fn finish(
         device: Some(spent.device),
         total: Some(call.arrived.elapsed()),
     };
+    let node = reply.through.unwrap_or(node);
     Reply {
         payload: reply.payload.into_bytes(),
         content_type: reply.content_type,

@@ -6,7 +6,10 @@ use compact_str::CompactString;
 use rand::Rng;
 use rollcall_proto::peer::{LinkResponse, link_service_client::LinkServiceClient};
 use rollcall_registry::{Registrar, model::ids::NodeId};
-use tokio::{sync::Notify, time::MissedTickBehavior};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior},
+};
 use tonic::{Request, Streaming, metadata::MetadataValue, transport::Endpoint};
 
 use super::{outbound::OutboundLink, packets::CallPackets, wire};
@@ -37,7 +40,7 @@ impl<R: Registrar> Dialer<R> {
                 Ok(Ok(answers)) => {
                     pause = limits::DIAL_BACKOFF_MIN;
                     let reason = self.attend(answers).await;
-                    self.link.broken();
+                    self.link.broken(Instant::now() + self.shared.config.resume_window);
                     self.shared.metrics.link_broke(&self.target.name);
                     tracing::info!(peer = %self.target.name, reason, "link broke");
                 }

@@ -1,105 +1,68 @@
-//! The holder's side of one link: calls that came over it, and the replies that wait for its transport.
+//! The holder's side of one link: calls that came over it, and the replies that wait for its transport. Answers of other
+//! nodes that came over it are put together in `replays`.
+
+mod answers;
+mod replays;
+mod state;
 
 use std::{
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
-use hashbrown::{HashMap, hash_map::Entry};
+use hashbrown::hash_map::Entry;
 use parking_lot::Mutex;
 use rollcall_proto::peer::{
-    CallFrame, ForwardCall, LinkBeat, LinkChunk, LinkResponse, ReplyFrame, call_frame, reply_frame,
+    CallFrame, ForwardCall, LinkBeat, LinkChunk, LinkResponse, PickedDevice, ReplyFrame, call_frame,
+    reply_frame,
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
+use self::{
+    answers::{frame_of, reply_frame_of},
+    state::{Arriving, Call, State},
+};
 use super::{outbound::wake, wire};
 use crate::{
-    core::{
-        lanes::{Lanes, Next},
-        room::Room,
-    },
-    delivery::{Answer, AnswerSink},
+    core::{lanes::Lanes, token::CallToken},
+    delivery::{AnswerSink, LateAnswers, Replayed},
     limits,
     outcome::{Failure, Outcome, Reason, Stage},
     payload::{Assembled, Assembly, Payload},
-    sessions::{ending::GiveUp, group_load::GroupLoad, ticket::Ticket},
+    sessions::{ending::GiveUp, group_load::GroupLoad, replays::Question, ticket::Ticket},
 };
 
-/// A call that came over the link.
-enum Call {
-    /// Its payload is still arriving.
-    Assembling(Arriving),
-    /// It is being given to a device.
-    Starting,
-    /// A device has it, or its queue; with the load of its group, if it was for any of the group.
-    Running(Ticket, Option<Arc<GroupLoad>>),
-    /// No device took it, of the group with this load.
-    Refused(Option<Arc<GroupLoad>>),
-}
-
-/// A call of whose payload chunks are still to come.
-struct Arriving {
-    call: Box<ForwardCall>,
-    assembly: Assembly,
-    /// Bytes that were missing when it began.
-    missing: u64,
-    /// Whether there is room for them.
-    has_room: bool,
-}
-
-/// A reply that waits for the transport.
-struct Outgoing {
-    call_id: u64,
-    kind: reply_frame::Kind,
-    rest: Payload,
-    group_calls: Option<u64>,
-}
-
-struct State {
-    calls: HashMap<u64, Call>,
-    lanes: Lanes<ReplyFrame, Outgoing, u64>,
-    room: Room,
-    waker: Option<Waker>,
-    closed: bool,
-}
-
-impl State {
-    /// There is room for the rest of a call's payload.
-    fn grant(&mut self, call_id: u64, bytes: u64) {
-        match self.calls.get_mut(&call_id) {
-            Some(Call::Assembling(arriving)) => {
-                arriving.has_room = true;
-                self.lanes.push_control(frame_of(call_id, reply_frame::Kind::CreditBytes(bytes)));
-            }
-            _ => self.room.free(bytes),
-        }
-    }
-
-    /// A call's payload has arrived, or is not wanted any more.
-    fn give_up_room(&mut self, call_id: u64, arriving: &Arriving) {
-        if arriving.has_room {
-            self.room.free(arriving.missing);
-        } else {
-            self.room.forget(call_id);
-        }
-        while let Some((call_id, bytes)) = self.room.next() {
-            self.grant(call_id, bytes);
-        }
-    }
-
-    /// The writer's, if there is something to write.
-    fn waker_if_due(&mut self) -> Option<Waker> {
-        if self.lanes.is_empty() { None } else { self.waker.take() }
-    }
+/// A call that a device has accepted.
+pub(crate) struct Started {
+    /// Its name on the link.
+    pub(crate) call_id: u64,
+    /// Its name in the whole cluster.
+    pub(crate) token: CallToken,
+    /// The means to give it up.
+    pub(crate) ticket: Ticket,
+    /// The load of its group, if it was for any of the group: then the device was chosen here.
+    pub(crate) load: Option<Arc<GroupLoad>>,
 }
 
 /// One link, as its holder uses it.
 pub(crate) struct Inbound {
     node_name: String,
     max_payload_bytes: u64,
+    /// Takes the answers that come after the link.
+    late: Arc<dyn LateAnswers>,
     /// Told when the link is closed.
     pub(crate) over: Notify,
     state: Mutex<State>,
+}
+
+/// Something that has arrived whole.
+pub(crate) enum Arrival {
+    /// A call, to be given to a device.
+    Call(Arrived),
+    /// An answer to a call of this node.
+    Replay(Box<Replayed>),
+    /// A question about a device of this node.
+    Question(Question),
 }
 
 /// A call that has arrived whole.
@@ -113,31 +76,32 @@ pub(crate) struct Arrived {
 }
 
 impl Inbound {
-    pub(crate) fn new(node_name: String, max_payload_bytes: usize) -> Self {
-        let state = State {
-            calls: HashMap::new(),
-            lanes: Lanes::new(limits::CHUNK_BYTES),
-            room: Room::new(limits::LINK_ROOM_BYTES),
-            waker: None,
-            closed: false,
-        };
+    pub(crate) fn new(node_name: String, max_payload_bytes: usize, late: Arc<dyn LateAnswers>) -> Self {
         Self {
             node_name,
             max_payload_bytes: max_payload_bytes as u64,
+            late,
             over: Notify::new(),
-            state: Mutex::new(state),
+            state: Mutex::new(State::new()),
         }
     }
 
-    /// A frame came from the origin. Returns the call that is complete with it, to be given to a device.
+    /// A frame came from the origin. Returns what is complete with it.
     ///
     /// # Errors
     /// Why the link is to be closed.
-    pub(crate) fn received(&self, frame: CallFrame, own: LinkBeat) -> Result<Option<Arrived>, &'static str> {
+    pub(crate) fn received(&self, frame: CallFrame, own: LinkBeat) -> Result<Option<Arrival>, &'static str> {
         let call_id = frame.call_id;
         match frame.kind {
-            Some(call_frame::Kind::Call(call)) => self.call(call_id, call),
-            Some(call_frame::Kind::Chunk(chunk)) => self.chunk(call_id, chunk),
+            Some(call_frame::Kind::Call(call)) => Ok(self.call(call_id, call)?.map(Arrival::Call)),
+            Some(call_frame::Kind::Chunk(chunk)) => Ok(self.chunk(call_id, chunk)?.map(Arrival::Call)),
+            Some(call_frame::Kind::Replay(replay)) => Ok(self.replay(call_id, replay)),
+            Some(call_frame::Kind::ReplayChunk(chunk)) => self.replay_chunk(call_id, chunk),
+            Some(call_frame::Kind::Ask(ask)) => Ok(Some(Arrival::Question(wire::question_of(ask)))),
+            Some(call_frame::Kind::Cancel(cancel)) if cancel.answered => {
+                self.drop_answered(call_id);
+                Ok(None)
+            }
             Some(call_frame::Kind::Cancel(cancel)) => {
                 self.cancel(call_id, if cancel.deadline { GiveUp::Deadline } else { GiveUp::Cancelled });
                 Ok(None)
@@ -146,15 +110,13 @@ impl Inbound {
                 let beat = LinkBeat { number: beat.number, ..own };
                 let beat = frame_of(0, reply_frame::Kind::Beat(beat));
                 self.push(|lanes| lanes.push_control(beat));
+                self.say_chosen(Instant::now());
                 Ok(None)
             }
             Some(call_frame::Kind::CreditBytes(bytes)) => {
                 self.push(|lanes| lanes.credit(call_id, bytes));
                 Ok(None)
             }
-            Some(
-                call_frame::Kind::Replay(_) | call_frame::Kind::ReplayChunk(_) | call_frame::Kind::Ask(_),
-            ) => Ok(None),
             None => Err("a frame of no known kind"),
         }
     }
@@ -229,7 +191,7 @@ impl Inbound {
             Some(call @ Call::Running(..)) => std::mem::replace(call, Call::Starting),
             Some(Call::Assembling(_) | Call::Starting | Call::Refused(_)) => Call::Starting,
         };
-        if let Call::Running(ticket, _) = running {
+        if let Call::Running(ticket, ..) = running {
             return ticket.cancel(why);
         }
         let failure = match why {
@@ -253,12 +215,19 @@ impl Inbound {
         }
     }
 
-    /// A device has accepted a call; `load` is that of its group, if it was for any of the group.
-    pub(crate) fn started(&self, call_id: u64, ticket: Ticket, load: Option<Arc<GroupLoad>>) {
+    /// A device has accepted a call.
+    pub(crate) fn started(&self, started: Started) {
+        let Started { call_id, token, ticket, load } = started;
         let closed = {
             let mut state = self.state.lock();
-            if let Some(call) = state.calls.get_mut(&call_id) {
-                *call = Call::Running(ticket, load);
+            if !state.closed
+                && let Some(call) = state.calls.get_mut(&call_id)
+            {
+                let chosen_here = load.is_some();
+                *call = Call::Running(ticket, token, load);
+                if chosen_here {
+                    state.chosen.push_back((call_id, Instant::now()));
+                }
                 return;
             }
             state.closed
@@ -269,7 +238,37 @@ impl Inbound {
         }
     }
 
-    fn push(&self, push: impl FnOnce(&mut Lanes<ReplyFrame, Outgoing, u64>)) {
+    /// Tells the origin which devices have the calls that last: it must know whom to believe should this node be lost.
+    fn say_chosen(&self, now: Instant) {
+        let waker = {
+            let mut state = self.state.lock();
+            let State { calls, chosen, lanes, .. } = &mut *state;
+            while let Some((call_id, since)) = chosen.front().copied()
+                && now.saturating_duration_since(since) >= limits::PICKED_AFTER
+            {
+                chosen.pop_front();
+                let Some(Call::Running(Ticket::Own(place), ..)) = calls.get(&call_id) else { continue };
+                let picked = PickedDevice {
+                    device_id: place.live.key.device.to_string(),
+                    epoch: place.live.epoch.0,
+                    instance: place.live.instance.0,
+                };
+                lanes.push_control(frame_of(call_id, reply_frame::Kind::Picked(picked)));
+            }
+            state.waker_if_due()
+        };
+        wake(waker);
+    }
+
+    /// The device's answer went another way.
+    fn drop_answered(&self, call_id: u64) {
+        let dropped = self.state.lock().calls.remove(&call_id);
+        if let Some(Call::Running(ticket, ..)) = dropped {
+            ticket.cancel(GiveUp::Cancelled);
+        }
+    }
+
+    fn push(&self, push: impl FnOnce(&mut Lanes<ReplyFrame, state::Outgoing, u64>)) {
         let waker = {
             let mut state = self.state.lock();
             if state.closed {
@@ -281,18 +280,33 @@ impl Inbound {
         wake(waker);
     }
 
-    /// The link is gone: its calls are cancelled, but idempotent ones go on, to be asked for by another way.
+    /// The link is gone. Calls that devices have go on, and their answers find another way; idempotent ones can be asked
+    /// for as well.
     pub(crate) fn close(&self) {
-        let (calls, waker) = {
+        let (lost, waker) = {
             let mut state = self.state.lock();
             state.closed = true;
             state.lanes.clear();
-            (std::mem::take(&mut state.calls), state.waker.take())
+            state.chosen.clear();
+            state.replays.clear();
+            let ends = |_: &u64, call: &mut Call| !matches!(call, Call::Running(Ticket::Own(_), ..));
+            let lost: Vec<Call> = state.calls.extract_if(ends).map(|(_, call)| call).collect();
+            (lost, state.waker.take())
         };
         self.over.notify_one();
         wake(waker);
-        for call in calls.into_values() {
-            if let Call::Running(ticket, _) = call {
+        Self::give_up(lost);
+    }
+
+    /// Nobody has asked for the calls that went on since the link was closed.
+    pub(crate) fn abandon(&self) {
+        let left = std::mem::take(&mut self.state.lock().calls);
+        Self::give_up(left.into_values().collect());
+    }
+
+    fn give_up(calls: Vec<Call>) {
+        for call in calls {
+            if let Call::Running(ticket, ..) = call {
                 ticket.cancel(GiveUp::Lost);
             }
         }
@@ -317,63 +331,5 @@ impl Inbound {
             state.waker = Some(cx.waker().clone());
         }
         Poll::Pending
-    }
-}
-
-impl AnswerSink for Inbound {
-    fn answer(&self, call_id: u64, answer: Answer) {
-        let (kind, rest) = match answer {
-            Ok(mut reply) => {
-                let mut head = wire::reply_head(&mut reply);
-                head.payload = reply.payload.take(limits::CHUNK_BYTES);
-                (reply_frame::Kind::Reply(Box::new(head)), reply.payload)
-            }
-            Err(failure) => {
-                let failure = failure.on_node(self.node_name.as_str());
-                (reply_frame::Kind::Failure(Box::new(wire::failure_to_proto(failure))), Payload::default())
-            }
-        };
-        let waker = {
-            let mut state = self.state.lock();
-            let Some(call) = state.calls.remove(&call_id) else { return };
-            let group_calls = match call {
-                Call::Running(_, load) | Call::Refused(load) => load.map(|load| load.calls()),
-                Call::Assembling(arriving) => {
-                    state.give_up_room(call_id, &arriving);
-                    None
-                }
-                Call::Starting => None,
-            };
-            state.lanes.push_small(Outgoing { call_id, kind, rest, group_calls });
-            state.waker.take()
-        };
-        wake(waker);
-    }
-}
-
-fn frame_of(call_id: u64, kind: reply_frame::Kind) -> ReplyFrame {
-    ReplyFrame { call_id, kind: Some(kind), group_calls: None }
-}
-
-fn reply_frame_of(
-    lanes: &mut Lanes<ReplyFrame, Outgoing, u64>,
-    next: Next<ReplyFrame, Outgoing, u64>,
-    bytes: &mut usize,
-) -> ReplyFrame {
-    match next {
-        Next::Control(frame) => frame,
-        Next::Chunk { key, data, last } => {
-            *bytes += data.len();
-            frame_of(key, reply_frame::Kind::Chunk(LinkChunk { data, last }))
-        }
-        Next::Small(Outgoing { call_id, kind, rest, group_calls }) => {
-            if let reply_frame::Kind::Reply(reply) = &kind {
-                *bytes += reply.payload.len();
-            }
-            if !rest.is_empty() {
-                lanes.push_bulk_on_credit(call_id, rest);
-            }
-            ReplyFrame { call_id, kind: Some(kind), group_calls }
-        }
     }
 }

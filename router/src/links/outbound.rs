@@ -1,11 +1,15 @@
 //! The caller's side of one link: frames wait here until the transport takes them, answers come back here.
 //!
-//! Lives longer than its transport: a new dial starts a new session, and calls never cross from one to the next.
+//! Lives longer than its transport: a new dial starts a new session, and calls never cross from one to the next. Those
+//! that a device may still answer by another way wait for that in `orphans`; `replays` are such answers.
+
+pub(super) mod orphans;
+pub(super) mod replays;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -16,12 +20,12 @@ use rollcall_proto::peer::{
     CallFrame, CancelForward, ForwardCall, LinkBeat, LinkRequest, LinkResponse, ReplyFrame, call_frame,
     reply_frame,
 };
+use rollcall_registry::model::ids::NodeId;
 use tokio::time::Instant;
 
 use super::{
-    hints::Sent,
     outbound_state::{Beats, Heard, Outgoing, State},
-    pending::Answers,
+    pending::{Answers, Sent},
     wire,
 };
 use crate::{
@@ -30,21 +34,30 @@ use crate::{
     limits,
     outcome::{Failure, Outcome, Reason, Stage},
     payload::Payload,
-    sessions::ending::GiveUp,
+    sessions::ending::{GiveUp, given_up},
 };
 
 /// One link, as its caller uses it.
 pub(crate) struct OutboundLink {
+    /// This node.
+    me: NodeId,
     state: Mutex<State>,
     up: AtomicBool,
+    /// Calls that wait for their devices' return; at most so many, because those that ended are counted out later.
+    orphaned: AtomicUsize,
     /// How hard the peer is pressed, as it last said.
     pressure: AtomicU32,
 }
 
 impl OutboundLink {
-    pub(crate) fn new() -> Self {
-        let (up, pressure) = (AtomicBool::new(false), AtomicU32::new(0));
-        Self { state: Mutex::new(State::new()), up, pressure }
+    pub(crate) fn new(me: NodeId) -> Self {
+        Self {
+            me,
+            state: Mutex::new(State::new()),
+            up: AtomicBool::new(false),
+            orphaned: AtomicUsize::new(0),
+            pressure: AtomicU32::new(0),
+        }
     }
 
     /// Whether it takes calls.
@@ -71,26 +84,27 @@ impl OutboundLink {
         mut call: Box<ForwardCall>,
         mut payload: Payload,
         waiter: ReplyTo,
-        hint: Option<Sent>,
+        sent: Sent,
     ) -> Result<LinkTicket, Failure> {
         let (call_id, waker) = {
             let mut state = self.state.lock();
             if state.session == 0 || !self.is_up() {
                 return Err(unreachable());
             }
-            let full = state.lanes.len() >= limits::LINK_QUEUE_FRAMES
-                || state.queued_bytes + payload.len() > limits::LINK_QUEUE_BYTES;
-            if full {
+            if state.is_full(payload.len()) {
                 return Err(Failure::not_executed(
                     Reason::Overloaded,
                     "the link to the device's node is full",
                 ));
             }
-            let call_id = state.pending.insert(waiter, hint);
+            let call_id = state.pending.insert(waiter, sent);
+            if let Some(token) = &mut call.token {
+                token.call = call_id;
+            }
             state.queued_bytes += payload.len();
             call.payload_bytes = payload.len();
             call.payload = payload.take(limits::CHUNK_BYTES);
-            state.lanes.push_small(Outgoing { call_id, call, rest: payload });
+            state.lanes.push_small(Outgoing::Call { call_id, call, rest: payload });
             (call_id, state.waker.take())
         };
         wake(waker);
@@ -102,18 +116,18 @@ impl OutboundLink {
         let waker = {
             let mut state = self.state.lock();
             let Some(pending) = state.pending.get_mut(call_id) else { return };
-            let handed = pending.handed;
-            if handed {
-                let dropped = state.lanes.drop_bulk(call_id);
-                state.queued_bytes -= dropped;
+            let (handed, orphaned) = (pending.handed, pending.orphaned_until.is_some());
+            if handed && !orphaned {
                 let cancel = CancelForward { deadline: why == GiveUp::Deadline, answered: false };
-                state.lanes.push_control(CallFrame { call_id, kind: Some(call_frame::Kind::Cancel(cancel)) });
+                state.tell_cancel(call_id, cancel);
             }
             // A late caller still waits a moment for the holder's word.
-            if (why != GiveUp::Deadline || !handed)
+            if (why != GiveUp::Deadline || !handed || orphaned)
                 && let Some(pending) = state.remove(call_id)
             {
-                answers.push(pending.waiter, Err(unsent(why)));
+                let failure =
+                    if orphaned { given_up(why, Stage::Device, Outcome::Unknown) } else { unsent(why) };
+                answers.push(pending.waiter, Err(failure));
             }
             state.waker.take()
         };
@@ -146,18 +160,36 @@ impl OutboundLink {
         self.state.lock().sessions + 1
     }
 
-    /// The transport is gone: all calls end.
-    pub(crate) fn broken(&self) {
+    /// The transport is gone: calls end, but those that their devices may have wait for their return until then.
+    pub(crate) fn broken(&self, until: Instant) {
+        let mut ended = Vec::new();
+        {
+            let mut state = self.state.lock();
+            self.close(&mut state);
+            let orphans = state.pending.orphan_all(until, &mut ended);
+            state.orphans.add(orphans);
+            self.orphaned.store(state.orphans.len(), Ordering::Release);
+        }
+        Answers(ended).send();
+    }
+
+    /// The peer is no member any more: all calls end.
+    pub(crate) fn removed(&self) {
         let ended = {
             let mut state = self.state.lock();
-            self.up.store(false, Ordering::Release);
-            state.session = 0;
-            state.lanes.clear();
-            state.queued_bytes = 0;
-            state.room = Room::new(limits::LINK_ROOM_BYTES);
+            self.close(&mut state);
             state.pending.break_all()
         };
         Answers(ended).send();
+    }
+
+    fn close(&self, state: &mut State) {
+        self.up.store(false, Ordering::Release);
+        state.session = 0;
+        state.lanes.clear();
+        state.queued_bytes = 0;
+        // Replies that were half received are dropped with the calls, or asked for again.
+        state.room = Room::new(limits::LINK_ROOM_BYTES);
     }
 
     /// The clock moved on: beats, and takes no calls while nothing is heard. `false`: the link is dead.
@@ -207,7 +239,7 @@ impl OutboundLink {
     ) -> Result<Heard, &'static str> {
         let call_id = frame.call_id;
         if let Some(calls) = frame.group_calls
-            && let Some(hint) = state.pending.get_mut(call_id).and_then(|pending| pending.hint.as_ref())
+            && let Some(hint) = state.pending.get_mut(call_id).and_then(|pending| pending.sent.hint.as_ref())
         {
             hint.heard(calls);
         }
@@ -231,7 +263,7 @@ impl OutboundLink {
                 state.lanes.credit(call_id, bytes);
                 Ok(Heard::Awaited)
             }
-            Some(reply_frame::Kind::Picked(_)) => Ok(Heard::Awaited),
+            Some(reply_frame::Kind::Picked(picked)) => Ok(state.picked(call_id, picked)),
             None => Err("a frame of no known kind"),
         }
     }

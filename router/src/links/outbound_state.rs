@@ -3,10 +3,13 @@
 
 use std::{task::Waker, time::Duration};
 
-use rollcall_proto::peer::{CallFrame, ForwardCall, ForwardReply, LinkChunk, call_frame};
+use rollcall_proto::peer::{
+    CallFrame, CancelForward, ForwardCall, ForwardReply, LinkChunk, ReplayedAnswer, call_frame,
+};
 use tokio::time::Instant;
 
 use super::{
+    outbound::{orphans::Orphans, replays},
     pending::{Answers, Partial, Pending, PendingCalls},
     wire,
 };
@@ -19,11 +22,12 @@ use crate::{
     payload::{Assembled, Assembly, Payload},
 };
 
-/// A call that waits for the transport.
-pub(super) struct Outgoing {
-    pub(super) call_id: u64,
-    pub(super) call: Box<ForwardCall>,
-    pub(super) rest: Payload,
+/// What waits for the transport.
+pub(super) enum Outgoing {
+    /// A call of this node.
+    Call { call_id: u64, call: Box<ForwardCall>, rest: Payload },
+    /// An answer to a call of the peer.
+    Replay { number: u64, replay: Box<ReplayedAnswer>, rest: Payload },
 }
 
 #[derive(Default)]
@@ -40,6 +44,9 @@ pub(super) struct State {
     pub(super) lanes: Lanes<CallFrame, Outgoing, u64>,
     pub(super) queued_bytes: u64,
     pub(super) pending: PendingCalls,
+    pub(super) orphans: Orphans,
+    /// How many replays went out.
+    pub(super) replays: u64,
     pub(super) room: Room,
     pub(super) last_heard: Instant,
     pub(super) beats: Beats,
@@ -55,6 +62,8 @@ impl State {
             lanes: Lanes::new(limits::CHUNK_BYTES),
             queued_bytes: 0,
             pending: PendingCalls::default(),
+            orphans: Orphans::default(),
+            replays: 0,
             room: Room::new(limits::LINK_ROOM_BYTES),
             last_heard: Instant::now(),
             beats: Beats::default(),
@@ -148,12 +157,24 @@ impl State {
             Next::Chunk { key, data, last } => {
                 *bytes += data.len();
                 self.queued_bytes -= data.len() as u64;
-                Some(CallFrame {
-                    call_id: key,
-                    kind: Some(call_frame::Kind::Chunk(LinkChunk { data, last })),
-                })
+                let chunk = LinkChunk { data, last };
+                let kind = if replays::names_replay(key) {
+                    call_frame::Kind::ReplayChunk(chunk)
+                } else {
+                    call_frame::Kind::Chunk(chunk)
+                };
+                Some(CallFrame { call_id: key, kind: Some(kind) })
             }
-            Next::Small(Outgoing { call_id, call, rest }) => {
+            Next::Small(Outgoing::Replay { number, replay, rest }) => {
+                let first = replays::payload_bytes(&replay);
+                *bytes += first;
+                self.queued_bytes -= first as u64;
+                if !rest.is_empty() {
+                    self.lanes.push_bulk(number, rest);
+                }
+                Some(CallFrame { call_id: number, kind: Some(call_frame::Kind::Replay(*replay)) })
+            }
+            Next::Small(Outgoing::Call { call_id, call, rest }) => {
                 let first = call.payload.len();
                 let Some(pending) = self.pending.get_mut(call_id) else {
                     self.queued_bytes -= first as u64 + rest.len();
@@ -168,6 +189,17 @@ impl State {
                 Some(CallFrame { call_id, kind: Some(call_frame::Kind::Call(call)) })
             }
         }
+    }
+
+    /// Whether so many bytes more are too many.
+    pub(super) fn is_full(&self, bytes: u64) -> bool {
+        self.lanes.len() >= limits::LINK_QUEUE_FRAMES || self.queued_bytes + bytes > limits::LINK_QUEUE_BYTES
+    }
+
+    /// Drops what is unsent of a call and tells the holder that it is not wanted.
+    pub(super) fn tell_cancel(&mut self, call_id: u64, cancel: CancelForward) {
+        self.queued_bytes -= self.lanes.drop_bulk(call_id);
+        self.lanes.push_control(CallFrame { call_id, kind: Some(call_frame::Kind::Cancel(cancel)) });
     }
 
     /// The writer's, if there is something to write.

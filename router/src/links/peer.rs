@@ -31,12 +31,12 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(id: NodeId, name: CompactString, address: String, links: usize) -> Self {
+    pub(crate) fn new(me: NodeId, id: NodeId, name: CompactString, address: String, links: usize) -> Self {
         Self {
             name,
             address,
             id,
-            links: (0..links).map(|_| Arc::new(OutboundLink::new())).collect(),
+            links: (0..links).map(|_| Arc::new(OutboundLink::new(me))).collect(),
             redial: Arc::new(Notify::new()),
             hints: Hints::default(),
             dialers: Vec::new(),
@@ -73,6 +73,6 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         self.dialers.iter().for_each(AbortHandle::abort);
-        self.links.iter().for_each(|link| link.broken());
+        self.links.iter().for_each(|link| link.removed());
     }
 }

@@ -35,6 +35,17 @@ impl<R: Registrar> Peers<R> {
         self.table.read().values().filter(|peer| peer.is_up()).count()
     }
 
+    /// All peers, as they are now.
+    pub(crate) fn all(&self) -> Vec<Arc<Peer>> {
+        self.table.read().values().cloned().collect()
+    }
+
+    /// The peers to whom calls went that wait for their devices' return.
+    pub(crate) fn all_with_orphans(&self) -> Vec<Arc<Peer>> {
+        let has_orphans = |peer: &&Arc<Peer>| peer.links.iter().any(|link| link.has_orphans());
+        self.table.read().values().filter(has_orphans).cloned().collect()
+    }
+
     /// Compares the peers with the registry: dials new ones and those that have moved, forgets those that were removed.
     fn review(&self) {
         let me = self.registry.node();
@@ -45,6 +56,7 @@ impl<R: Registrar> Peers<R> {
             let known = self.get(node.id).filter(|peer| peer.address == node.addresses.peer);
             let peer = known.unwrap_or_else(|| {
                 Arc::new(self.dial(Peer::new(
+                    me,
                     node.id,
                     node.name.clone(),
                     node.addresses.peer.clone(),

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use rollcall_proto::peer::{LinkRequest, link_service_server::LinkService};
-use rollcall_registry::{Registrar, model::ids::Epoch};
+use rollcall_registry::{
+    Registrar,
+    model::ids::{Epoch, NodeId},
+};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
-    inbound::{Arrived, Inbound},
+    inbound::{Arrival, Arrived, Inbound, Started},
     packets::ReplyPackets,
     wire,
 };
 use crate::{
-    core::{device::Queueing, once::CallName},
-    delivery::{Delivery, ReplyTo},
+    core::{device::Queueing, in_flight::OnLoss, once::CallName, token::CallToken},
+    delivery::{Delivery, LateAnswers, ReplyTo},
     limits,
     outcome::{Failure, Reason},
     payload::Payload,
@@ -35,8 +39,10 @@ impl<R: Registrar> LinkService for Links<R> {
     async fn link(&self, request: Request<Streaming<LinkRequest>>) -> Result<Response<ReplyPackets>, Status> {
         self.check(request.metadata())?;
         let config = &self.sessions.shared.config;
-        let link = Arc::new(Inbound::new(config.node_name.clone(), config.max_payload_bytes));
-        let reader = read(Arc::clone(&self.sessions), Arc::clone(&link), request.into_inner());
+        let late = Arc::clone(&self.sessions) as Arc<dyn LateAnswers>;
+        let link = Arc::new(Inbound::new(config.node_name.clone(), config.max_payload_bytes, late));
+        let source = source(request.metadata());
+        let reader = read(Arc::clone(&self.sessions), Arc::clone(&link), source, request.into_inner());
         tokio::spawn(reader);
         Ok(Response::new(ReplyPackets { link }))
     }
@@ -54,17 +60,24 @@ impl<R: Registrar> Links<R> {
         if given(wire::TARGET_ID) != registry.node().to_string() {
             return Err(Status::failed_precondition("the link is meant for another node"));
         }
-        if given(wire::SOURCE_ID).parse::<u64>().is_err() {
+        if source(metadata) == NodeId(0) {
             return Err(Status::failed_precondition("the link does not say which node opens it"));
         }
         Ok(())
     }
 }
 
-/// Reads a link until it ends. Never waits for a device.
+/// The node that opens a link; 0: it does not say.
+fn source(metadata: &MetadataMap) -> NodeId {
+    let given = metadata.get(wire::SOURCE_ID).and_then(|value| value.to_str().ok());
+    NodeId(given.and_then(|id| id.parse().ok()).unwrap_or_default())
+}
+
+/// Reads a link until it ends, and gives up what nobody has asked for a resume window later. Never waits for a device.
 async fn read<R: Registrar>(
     sessions: Arc<DeviceSessions<R>>,
     link: Arc<Inbound>,
+    source: NodeId,
     mut packets: Streaming<LinkRequest>,
 ) {
     let broken = loop {
@@ -75,8 +88,15 @@ async fn read<R: Registrar>(
         match packet {
             Ok(Ok(Some(packet))) => {
                 let taken = packet.frames.into_iter().try_for_each(|frame| {
-                    if let Some(arrived) = link.received(frame, wire::beat(&sessions.shared))? {
-                        start(&sessions, &link, arrived);
+                    match link.received(frame, wire::beat(&sessions.shared))? {
+                        Some(Arrival::Call(arrived)) => start(&sessions, &link, arrived),
+                        Some(Arrival::Replay(replayed)) => {
+                            sessions.arrived(*replayed, &name_of(&sessions, source))
+                        }
+                        Some(Arrival::Question(question)) => {
+                            tokio::spawn(Arc::clone(&sessions).answer(question));
+                        }
+                        None => {}
                     }
                     Ok(())
                 });
@@ -91,13 +111,21 @@ async fn read<R: Registrar>(
     };
     tracing::debug!(reason = broken, "a peer's link ended");
     link.close();
+    let window = sessions.shared.config.resume_window;
+    drop(sessions);
+    tokio::time::sleep(window).await;
+    link.abandon();
+}
+
+fn name_of<R: Registrar>(sessions: &DeviceSessions<R>, node: NodeId) -> CompactString {
+    sessions.peers.get(node).map(|peer| peer.name.clone()).unwrap_or_default()
 }
 
 /// Gives a call to a device. Only a call that is ahead of this replica costs a task.
 fn start<R: Registrar>(sessions: &Arc<DeviceSessions<R>>, link: &Arc<Inbound>, arrived: Arrived) {
     let mut forward = Forward::new(arrived);
     match forward.deliver(sessions, link) {
-        Ok(ticket) => link.started(forward.call_id, ticket, forward.load.take()),
+        Ok(ticket) => link.started(forward.started(ticket)),
         Err((_, failure))
             if failure.reason == Reason::StaleRoute && sessions.may_catch_up(forward.route_index) =>
         {
@@ -117,7 +145,7 @@ async fn start_later<R: Registrar>(
         return;
     }
     match forward.deliver(&sessions, &link) {
-        Ok(ticket) => link.started(forward.call_id, ticket, forward.load.take()),
+        Ok(ticket) => link.started(forward.started(ticket)),
         Err((reply, failure)) => forward.refuse(&link, reply, failure),
     }
 }
@@ -125,6 +153,7 @@ async fn start_later<R: Registrar>(
 /// A call of a peer on its way to a device.
 struct Forward {
     call_id: u64,
+    token: CallToken,
     call: Box<rollcall_proto::peer::ForwardCall>,
     payload: Payload,
     /// If it is idempotent.
@@ -142,6 +171,7 @@ impl Forward {
             call.idempotent.then(|| CallName::new(&call.request_id, &call.action, arrived.payload.parts()));
         Box::new(Self {
             call_id: arrived.call_id,
+            token: wire::token_of(arrived.call.token),
             route_index: rollcall_registry::model::ids::LogIndex(arrived.call.route_index),
             name,
             deadline: tokio::time::Instant::now() + remaining,
@@ -149,6 +179,10 @@ impl Forward {
             payload: arrived.payload,
             load: None,
         })
+    }
+
+    fn started(&mut self, ticket: Ticket) -> Started {
+        Started { call_id: self.call_id, token: self.token, ticket, load: self.load.take() }
     }
 
     fn deliver<R: Registrar>(
@@ -165,7 +199,15 @@ impl Forward {
         let queueing = if self.call.may_queue { Queueing::Allowed } else { Queueing::Forbidden };
         let name = self.name.take();
         let now = tokio::time::Instant::now();
-        let terms = Terms { deadline: self.deadline, queueing, name: name.as_ref(), now };
+        let elsewhere = self.call.idempotent && self.call.epoch == 0;
+        let terms = Terms {
+            token: self.token,
+            on_loss: if elsewhere { OnLoss::End } else { OnLoss::Wait },
+            deadline: self.deadline,
+            queueing,
+            name: name.as_ref(),
+            now,
+        };
         let accepted = self.deliver_on(sessions, terms, reply);
         // A route that is ahead of this replica is tried once more.
         self.name = name;
@@ -199,7 +241,7 @@ impl Forward {
     fn delivery(&mut self) -> Box<Delivery> {
         let call = &mut self.call;
         Box::new(Delivery {
-            token: call.token.as_ref().map(wire::token_bytes).unwrap_or_default(),
+            token: self.token,
             group: std::mem::take(&mut call.group),
             action: std::mem::take(&mut call.action),
             request_id: std::mem::take(&mut call.request_id),

@@ -2,16 +2,16 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use rollcall_proto::{api, peer};
-use rollcall_registry::model::ids::Epoch;
+use rollcall_registry::model::ids::{DeviceKey, Epoch, Incarnation, NodeId};
 
 use crate::{
-    core::device::Spent,
-    delivery::DeviceReply,
+    core::{device::Spent, token::CallToken},
+    delivery::{DeviceReply, Replayed},
     outcome::{Failure, Outcome, Reason, Stage},
     payload::Payload,
-    sessions::host::Shared,
+    sessions::{host::Shared, replays::Question},
 };
 
 /// Metadata of a link: the cluster's id.
@@ -21,13 +21,72 @@ pub(crate) const SOURCE_ID: &str = "rollcall-source-id";
 /// Metadata of a link: the node that it means to reach.
 pub(crate) const TARGET_ID: &str = "rollcall-target-id";
 
-/// The 24 bytes by which a device knows a call.
-pub(crate) fn token_bytes(token: &peer::CallToken) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(24);
-    bytes.put_u64(token.origin);
-    bytes.put_u64(token.incarnation);
-    bytes.put_u64(token.call);
-    bytes.freeze()
+/// A call's name.
+pub(crate) fn token_to_proto(token: CallToken) -> peer::CallToken {
+    peer::CallToken { origin: token.origin.0, incarnation: token.incarnation.0, call: token.call }
+}
+
+/// A call's name; one that is absent names no call.
+pub(crate) fn token_of(token: Option<peer::CallToken>) -> CallToken {
+    let token = token.unwrap_or_default();
+    CallToken { origin: NodeId(token.origin), incarnation: Incarnation(token.incarnation), call: token.call }
+}
+
+/// An answer for another node, and the payload that is not in it yet.
+pub(crate) fn replay_to_proto(replayed: Replayed) -> (peer::ReplayedAnswer, Payload) {
+    let Replayed { token, device, epoch, answer } = replayed;
+    let (answer, payload) = match answer {
+        Ok(mut reply) => {
+            let head = reply_head(&mut reply);
+            (peer::replayed_answer::Answer::Reply(head), reply.payload)
+        }
+        Err(failure) => {
+            (peer::replayed_answer::Answer::Failure(failure_to_proto(failure)), Payload::default())
+        }
+    };
+    let replay = peer::ReplayedAnswer {
+        token: Some(token_to_proto(token)),
+        namespace: device.namespace.to_string(),
+        device_id: device.device.to_string(),
+        epoch: epoch.0,
+        answer: Some(answer),
+    };
+    (replay, payload)
+}
+
+/// The reverse of [`replay_to_proto`]; `None`: it says nothing.
+pub(crate) fn replay_of(replay: peer::ReplayedAnswer, payload: Payload) -> Option<Replayed> {
+    let answer = match replay.answer? {
+        peer::replayed_answer::Answer::Reply(head) => Ok(reply_of(Box::new(head), payload)),
+        peer::replayed_answer::Answer::Failure(failure) => Err(failure_of_proto(failure)),
+    };
+    Some(Replayed {
+        token: token_of(replay.token),
+        device: DeviceKey::new(&replay.namespace, &replay.device_id),
+        epoch: Epoch(replay.epoch),
+        answer,
+    })
+}
+
+/// A question for another node.
+pub(crate) fn question_to_proto(question: &Question) -> peer::AskCalls {
+    peer::AskCalls {
+        namespace: question.device.namespace.to_string(),
+        device_id: question.device.device.to_string(),
+        epoch: question.epoch.0,
+        former_epoch: question.former_epoch.0,
+        tokens: question.tokens.iter().map(|token| token_to_proto(*token)).collect(),
+    }
+}
+
+/// A question of another node.
+pub(crate) fn question_of(question: peer::AskCalls) -> Question {
+    Question {
+        device: DeviceKey::new(&question.namespace, &question.device_id),
+        epoch: Epoch(question.epoch),
+        former_epoch: Epoch(question.former_epoch),
+        tokens: question.tokens.into_iter().map(|token| token_of(Some(token))).collect(),
+    }
 }
 
 /// What a beat says of this node.
@@ -74,6 +133,7 @@ pub(crate) fn reply_of(head: Box<peer::ForwardReply>, payload: Payload) -> Devic
             write: from_proto(head.write),
             device: from_proto(head.device),
         },
+        through: None,
     }
 }
 
@@ -108,6 +168,28 @@ pub(crate) fn failure_of_proto(failure: api::Failure) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_and_a_question_survive_the_way() {
+        let token = CallToken { origin: NodeId(1), incarnation: Incarnation(2), call: 3 };
+        let device = DeviceKey::new("n", "d");
+        let reply = DeviceReply {
+            payload: Bytes::from_static(b"payload").into(),
+            content_type: "text/plain".into(),
+            metadata: std::collections::HashMap::new(),
+            device_id: "d".into(),
+            epoch: Epoch(9),
+            spent: Spent::default(),
+            through: None,
+        };
+        let replayed = Replayed { token, device: device.clone(), epoch: Epoch(9), answer: Ok(reply) };
+        let (proto, payload) = replay_to_proto(replayed);
+        let there = replay_of(proto, payload).expect("it says something");
+        assert_eq!((there.token, &there.device, there.epoch), (token, &device, Epoch(9)));
+        assert_eq!(there.answer.expect("a reply").payload.into_bytes(), "payload");
+        let question = Question { device, epoch: Epoch(10), former_epoch: Epoch(9), tokens: vec![token] };
+        assert_eq!(question_of(question_to_proto(&question)), question);
+    }
 
     #[test]
     fn a_failure_survives_the_way() {

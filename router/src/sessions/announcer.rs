@@ -14,7 +14,13 @@ use rollcall_registry::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-use super::{device_sessions::DeviceSessions, live::LiveDevice, opening::Stream, state::Supersession};
+use super::{
+    device_sessions::DeviceSessions,
+    lingering::Lingers,
+    live::LiveDevice,
+    opening::Stream,
+    state::{Supersession, Whereabouts},
+};
 use crate::limits;
 
 /// Runs until the sessions are dropped. `lapsed` is told of every change of a node.
@@ -99,19 +105,30 @@ impl<R: Registrar> DeviceSessions<R> {
             self.table.remove(former.epoch);
             self.table.insert(&live);
         }
-        // Looked at afterwards: it may have ended before the table had it.
-        if goes_on && live.connection.has_open(&live) {
-            tracing::debug!(device = %live.key, epoch = %live.epoch, "device announced again");
-            return self.compare(&live);
+        // Looked at afterwards: it may have ended, or lost its connection, before the table had it.
+        match live.connection.whereabouts(&live) {
+            Whereabouts::Slot if goes_on => {
+                tracing::debug!(device = %live.key, epoch = %live.epoch, "device announced again");
+                self.compare(&live);
+            }
+            Whereabouts::Absent if goes_on => {
+                self.lingering.insert(Arc::clone(&live), Lingers::Suspended);
+                self.table.remove(live.epoch);
+                self.site_loses(&live, CloseCode::Unspecified);
+            }
+            Whereabouts::Slot | Whereabouts::Absent | Whereabouts::Gone => {
+                self.table.remove(live.epoch);
+                self.registry.close(live.key.clone(), live.epoch);
+            }
         }
-        self.table.remove(live.epoch);
-        self.registry.close(live.key.clone(), live.epoch);
     }
 
     fn not_announced(&self, live: &LiveDevice, error: &ChangeError) {
         match error {
             ChangeError::Rejected(ChangeRejection::OlderAttach { newer }) => {
-                self.superseded(live.epoch, Supersession { winner: *newer, same_instance: true });
+                let row = self.registry.routes().device(&live.key).and_then(|device| device.session);
+                let node = row.map_or(self.registry.node(), |session| session.node);
+                self.superseded(live.epoch, Supersession { winner: *newer, node, same_instance: true });
             }
             ChangeError::Rejected(ChangeRejection::EpochMismatch { .. }) => self.compare(live),
             ChangeError::Rejected(rejection) => {

@@ -18,12 +18,12 @@ use super::{
     host::{Host, Shared},
     live::LiveDevice,
     slot::Terms,
-    state::{State, Supersession},
+    state::{State, Supersession, Whereabouts},
     ticket::Place,
 };
 use crate::{
-    core::in_flight::Tag,
-    delivery::{Delivery, ReplyTo},
+    core::{in_flight::Tag, returned::Returned, token::CallToken},
+    delivery::{Answer, Delivery, ReplyTo},
     outcome::Failure,
 };
 
@@ -113,11 +113,6 @@ impl Connection {
         self.step(|state, now, after| state.renewed(former, live, attached, now, after))
     }
 
-    /// Whether the session of `live` is open here.
-    pub(crate) fn has_open(&self, live: &LiveDevice) -> bool {
-        self.state.lock().has_open(live)
-    }
-
     /// See [`State::probe`].
     pub(crate) fn probe(self: &Arc<Self>) {
         self.step(|state, now, _| state.probe(now));
@@ -126,18 +121,81 @@ impl Connection {
     /// Accepts a call or says why not. Never waits.
     pub(crate) fn deliver(
         self: &Arc<Self>,
-        live: &LiveDevice,
+        live: &Arc<LiveDevice>,
         delivery: impl FnOnce() -> Box<Delivery>,
         terms: Terms<'_>,
         reply: ReplyTo,
     ) -> Result<Place, (ReplyTo, Failure)> {
         let tag = self.step(|state, _, _| state.deliver(live, delivery, terms, reply))?;
-        Ok(Place { connection: Arc::clone(self), slot: live.slot, tag })
+        Ok(Place { live: Arc::clone(live), tag })
     }
 
     /// A caller gave up. Whoever waits is answered at once, and the device is told if it has the call.
-    pub(crate) fn cancel(self: &Arc<Self>, slot: u32, tag: Tag, why: GiveUp) {
-        self.step(|state, now, after| state.cancel(slot, tag, why, now, after));
+    pub(crate) fn cancel(self: &Arc<Self>, live: &LiveDevice, tag: Tag, why: GiveUp) {
+        let (mut connection, mut slot) = (Arc::clone(self), live.slot);
+        let step = |connection: &Arc<Self>, slot| {
+            connection.step(|state, now, after| state.cancel((slot, live), tag, why, now, after))
+        };
+        // Each leads to a newer connection.
+        while let Some((next, there)) = step(&connection, slot) {
+            (connection, slot) = (next, there);
+        }
+    }
+
+    /// See [`State::answered_elsewhere`].
+    pub(crate) fn answered_elsewhere(
+        self: &Arc<Self>,
+        live: &LiveDevice,
+        token: CallToken,
+        answer: Answer,
+    ) -> Option<Answer> {
+        self.step(|state, now, after| state.answered_elsewhere(live, token, answer, now, after))
+    }
+
+    /// Carries on the session of `former` as `live`, which is on this connection. `false`: it is over, or nobody waits
+    /// for this attach any more.
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        opening: u64,
+        former: &LiveDevice,
+        live: &Arc<LiveDevice>,
+        attached: device::Attached,
+        returned: &Returned,
+    ) -> bool {
+        // Sessions move to newer connections only: so no two of these wait for each other.
+        if former.connection.id >= self.id {
+            return false;
+        }
+        let (now, mut after) = (Instant::now(), After::default());
+        let adopted = {
+            let mut theirs = former.connection.state.lock();
+            let mut mine = self.state.lock();
+            let open = if mine.awaits(live.slot, opening) {
+                theirs.hand_on(former, (self, live.slot), now, &mut after)
+            } else {
+                None
+            };
+            let adopted = open.is_some();
+            if let Some(open) = open {
+                mine.adopt(open, Arc::clone(live), attached, returned, now, &mut after);
+                mine.settle(now, &mut after);
+            }
+            adopted
+        };
+        for request in after.run() {
+            self.host.request(self, request);
+        }
+        adopted
+    }
+
+    /// Where it has a session.
+    pub(crate) fn whereabouts(&self, live: &LiveDevice) -> Whereabouts {
+        self.state.lock().whereabouts(live)
+    }
+
+    /// See [`State::tick_absent`].
+    pub(crate) fn tick_absent(self: &Arc<Self>) {
+        self.step(State::tick_absent);
     }
 
     /// See [`State::superseded`].
@@ -147,7 +205,7 @@ impl Connection {
 
     /// See [`State::close`].
     pub(crate) fn close(self: &Arc<Self>, live: &LiveDevice, code: CloseCode, message: &str) {
-        self.step(|state, _, after| state.close(live, code, message.to_owned(), after));
+        self.step(|state, now, after| state.close(live, code, message.to_owned(), now, after));
     }
 
     /// See [`State::tick`].
@@ -160,14 +218,19 @@ impl Connection {
         self.step(|state, _, _| state.go_away(code, reconnect_after, message.to_owned()));
     }
 
-    /// See [`State::cut`].
-    pub(crate) fn cut(self: &Arc<Self>, code: CloseCode, message: &str) {
-        self.step(|state, _, after| state.cut(code, message.to_owned(), after));
+    /// See [`State::shut`].
+    pub(crate) fn shut(self: &Arc<Self>, message: &str) {
+        self.step(|state, _, after| state.shut(message.to_owned(), after));
+    }
+
+    /// See [`State::finished`].
+    pub(crate) fn finished(self: &Arc<Self>) {
+        self.step(|state, _, after| state.finished(after));
     }
 
     /// The transport is gone.
     pub(crate) fn lost(self: &Arc<Self>) {
-        self.step(|state, _, after| state.lost(after));
+        self.step(State::lost);
         self.host.forget(self);
     }
 

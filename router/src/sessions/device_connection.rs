@@ -6,7 +6,8 @@ use rollcall_proto::device::AttachRequest;
 
 use super::connection::Connection;
 
-/// A device connection, for the transport that reads from it. Dropping it means that the connection is lost.
+/// A device connection, for the transport that reads from it. Dropping it means that the connection is lost, unless
+/// [`Self::finished`] was said before.
 pub struct DeviceConnection {
     pub(crate) connection: Arc<Connection>,
 }
@@ -20,6 +21,11 @@ impl DeviceConnection {
     /// The frames are handled at the first poll or not at all.
     pub async fn received(&mut self, frames: &mut Vec<AttachRequest>) -> ControlFlow<()> {
         if self.connection.receive(frames) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    /// The agent has ended its stream in good order: its sessions are over, as after a Detach on each.
+    pub fn finished(&mut self) {
+        self.connection.finished();
     }
 
     /// Resolves when the node has ended the conversation: read no more, as after `Break`.

@@ -25,14 +25,16 @@ use super::{
     connection::Connection,
     device_connection::DeviceConnection,
     host::{Host, Request, Shared},
+    lingering::{LingeringTable, Lingers},
     live::LiveDevice,
     outgoing::Outgoing,
+    replays::HeldReplays,
     shared_runs::SharedRuns,
     sites::SiteWatch,
     state::{PROTOCOL, Supersession},
     table::LiveTable,
 };
-use crate::{core::admission::Admission, limits};
+use crate::{core::admission::Admission, delivery::LateAnswers, limits, links::peers::Peers};
 
 /// All device sessions of this node.
 pub(crate) struct DeviceSessions<R> {
@@ -41,10 +43,18 @@ pub(crate) struct DeviceSessions<R> {
     pub(crate) shared: Arc<Shared>,
     /// The devices that can be called.
     pub(crate) table: LiveTable,
+    /// Those that take no new calls.
+    pub(crate) lingering: LingeringTable,
+    /// The other nodes.
+    pub(crate) peers: Arc<Peers<R>>,
+    /// Answers that could not be passed on yet.
+    pub(super) held_replays: HeldReplays,
     /// Idempotent calls on them.
     pub(crate) runs: Arc<SharedRuns>,
     pub(super) runtime: Handle,
     pub(super) openings: AtomicUsize,
+    /// Held while a session moves to another connection. Taken before any connection's lock.
+    pub(super) resuming: Mutex<()>,
     /// Devices whose attach waits for its commit, with how many attaches.
     pub(crate) awaited: Mutex<HashMap<DeviceKey, u32>>,
     /// Wakes the announcer: this node has lost its place in the cluster, or has one again.
@@ -62,16 +72,20 @@ pub(crate) struct DeviceSessions<R> {
 
 impl<R: Registrar> DeviceSessions<R> {
     /// No sessions yet. Must be called within a Tokio runtime.
-    pub(crate) fn new(registry: Arc<R>, shared: Arc<Shared>) -> Arc<Self> {
+    pub(crate) fn new(registry: Arc<R>, peers: Arc<Peers<R>>, shared: Arc<Shared>) -> Arc<Self> {
         let admission = Mutex::new(Admission::new(shared.config.connects_per_second, Instant::now()));
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             registry,
             shared,
             table: LiveTable::default(),
+            lingering: LingeringTable::default(),
+            peers,
+            held_replays: HeldReplays::default(),
             runs: SharedRuns::new(),
             runtime: Handle::current(),
             openings: AtomicUsize::new(0),
+            resuming: Mutex::default(),
             awaited: Mutex::default(),
             lapsed: Arc::default(),
             announcing: Mutex::default(),
@@ -111,24 +125,70 @@ impl<R: Registrar> DeviceSessions<R> {
         }
     }
 
-    /// Ends all connections.
+    /// Ends all connections, and all sessions that wait for their devices.
     pub(crate) fn cut_all(&self) {
         for connection in self.connections() {
-            connection.cut(CloseCode::GoingAway, "the node shuts down");
+            connection.shut("the node shuts down");
+        }
+        for connection in self.lingering.connections() {
+            connection.shut("the node shuts down");
         }
     }
 
     /// A newer session took over from one of this node's.
     pub(super) fn superseded(&self, epoch: Epoch, by: Supersession) {
-        if let Some(live) = self.take(epoch, CloseCode::Superseded) {
+        if let Some(live) = self.outlive(epoch, CloseCode::Superseded) {
             live.connection.superseded(&live, by);
         }
     }
 
     /// The registry no longer has one of this node's sessions.
     pub(super) fn ended(&self, epoch: Epoch, code: CloseCode, message: &str) {
-        if let Some(live) = self.take(epoch, code) {
+        if let Some(live) = self.outlive(epoch, code) {
             live.connection.close(&live, code, message);
+        }
+    }
+
+    /// The registry no longer has a session: no new calls reach it, and nothing is to be closed when it ends.
+    fn outlive(&self, epoch: Epoch, code: CloseCode) -> Option<Arc<LiveDevice>> {
+        let Some(live) = self.take(epoch, code) else { return self.lingering.outlive(epoch) };
+        self.lingering.insert(Arc::clone(&live), Lingers::Outlived);
+        Some(live)
+    }
+
+    /// A session has lost its connection.
+    fn suspended(&self, live: Arc<LiveDevice>, code: CloseCode) {
+        let carried = |at: &Arc<LiveDevice>| Arc::ptr_eq(&at.connection, &live.connection);
+        if self.table.get(live.epoch).as_ref().is_some_and(carried) {
+            tracing::debug!(device = %live.key, epoch = %live.epoch, code = code.as_str_name(), "device lost");
+            self.lingering.insert(Arc::clone(&live), Lingers::Suspended);
+            self.table.remove(live.epoch);
+            self.site_loses(&live, code);
+            self.shared.metrics.suspended.increment(1);
+            self.show_sessions();
+        }
+    }
+
+    /// A session is over on its connection.
+    fn closed(&self, live: &LiveDevice, code: CloseCode) {
+        let carried = |at: &Arc<LiveDevice>| Arc::ptr_eq(&at.connection, &live.connection);
+        // What is in neither table any more was ended by the registry itself.
+        let registered = match self.lingering.remove(live.epoch) {
+            Some((_, why)) => {
+                let suspended = why == Lingers::Suspended;
+                if suspended {
+                    self.shared.metrics.closed(code);
+                    self.show_sessions();
+                }
+                suspended
+            }
+            None => {
+                self.table.get(live.epoch).as_ref().is_some_and(carried)
+                    && self.take(live.epoch, code).is_some()
+            }
+        };
+        if registered {
+            self.registry.close(live.key.clone(), live.epoch);
         }
     }
 
@@ -137,8 +197,13 @@ impl<R: Registrar> DeviceSessions<R> {
         let live = self.table.remove(epoch)?;
         self.site_loses(&live, code);
         self.shared.metrics.closed(code);
-        self.shared.metrics.sessions.set(self.table.len() as f64);
+        self.show_sessions();
         Some(live)
+    }
+
+    pub(super) fn show_sessions(&self) {
+        self.shared.metrics.sessions.set(self.table.len() as f64);
+        self.shared.metrics.away.set(self.lingering.suspended() as f64);
     }
 
     /// Addresses of other nodes for devices.
@@ -163,7 +228,7 @@ impl<R: Registrar> Host for DeviceSessions<R> {
             chunk_bytes: limits::CHUNK_BYTES as u32,
             max_slots: limits::SLOTS_PER_CONNECTION,
             device_addrs: addrs.filter(|addr| !addr.is_empty()).collect(),
-            resume_window: None,
+            resume_window: prost_types::Duration::try_from(config.resume_window).ok(),
         }
     }
 
@@ -180,12 +245,10 @@ impl<R: Registrar> Host for DeviceSessions<R> {
                     self.runtime.spawn(async move { me.update(live, update_number, profile).await });
                 }
             }
-            Request::Closed { live, code } => {
-                // What is not in the table any more was ended by the registry itself.
-                if self.take(live.epoch, code).is_some() {
-                    self.registry.close(live.key.clone(), live.epoch);
-                }
-            }
+            Request::Suspended { live, code } => self.suspended(live, code),
+            Request::Closed { live, code } => self.closed(&live, code),
+            Request::Replay(replayed) => self.pass_on(*replayed),
+            Request::Ask { live, successor, tokens } => self.ask(&live, successor, tokens),
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use rollcall_proto::device::RefusedReason;
+use rollcall_proto::device::{CloseCode, RefusedReason};
 
 use crate::{
-    core::device::Refusal,
+    core::{device::Refusal, returned::Fate},
     limits,
     outcome::{Failure, Outcome, Reason, Stage},
 };
@@ -71,11 +71,66 @@ pub(crate) fn not_admitted(refusal: Refusal, backlog: Option<Duration>) -> Failu
         Refusal::Retiring => {
             Failure::not_executed(Reason::StaleRoute, "a newer session of the device took over")
         }
+        Refusal::Suspended => away(),
     };
     let advice = backlog.map(|wait| wait.clamp(limits::RETRY_AFTER_LEAST, limits::RETRY_AFTER_MOST));
     match (refusal, advice) {
         (Refusal::Busy | Refusal::QueueFull, Some(wait)) => failure.retry_after(wait),
-        (Refusal::Busy | Refusal::QueueFull | Refusal::Ejected | Refusal::Retiring, _) => failure,
+        (
+            Refusal::Busy | Refusal::QueueFull | Refusal::Ejected | Refusal::Retiring | Refusal::Suspended,
+            _,
+        ) => failure,
+    }
+}
+
+/// A new call to a device whose connection is lost.
+pub(crate) fn away() -> Failure {
+    Failure::not_executed(Reason::NotConnected, "the device's connection was lost; it may come back soon")
+}
+
+/// A call whose fate a returning device has told; `None`: it goes on.
+pub(crate) fn settled(fate: Fate) -> Option<Failure> {
+    match fate {
+        Fate::Wait => None,
+        Fate::NeverBegan => Some(Failure::not_executed(
+            Reason::DeviceLost,
+            "the device came back without the call: it never got it",
+        )),
+        Fate::ReplyLost => Some(Failure::new(
+            Reason::ReplyLost,
+            Outcome::Executed,
+            "the call ran while the device was away, and its result was given up for room",
+        )),
+    }
+}
+
+/// What the calls that a device has do when its session ends so: the table of close codes, from the node's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallsThen {
+    /// They wait for the device's return.
+    Wait,
+    /// They end: it will not come back to them.
+    End,
+}
+
+impl From<CloseCode> for CallsThen {
+    fn from(code: CloseCode) -> Self {
+        match code {
+            CloseCode::Unspecified
+            | CloseCode::GoingAway
+            | CloseCode::Heartbeat
+            | CloseCode::Unavailable
+            | CloseCode::Overloaded
+            | CloseCode::TooLarge
+            | CloseCode::TooSlow => Self::Wait,
+            CloseCode::Superseded
+            | CloseCode::ProtocolError
+            | CloseCode::Version
+            | CloseCode::Invalid
+            | CloseCode::Unauthenticated
+            | CloseCode::Forbidden
+            | CloseCode::Disconnected => Self::End,
+        }
     }
 }
 

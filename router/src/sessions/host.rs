@@ -5,8 +5,10 @@ use std::sync::{Arc, atomic::AtomicU64};
 use rollcall_proto::device::{CloseCode, Welcome};
 use rollcall_registry::model::profile::Profile;
 
-use super::{connection::Connection, live::LiveDevice, profile::AttachRequest};
-use crate::{config::RouterConfig, measure::Vitals, metrics::Metrics};
+use super::{connection::Connection, live::LiveDevice, profile::AttachRequest, slot::Successor};
+use crate::{
+    config::RouterConfig, core::token::CallToken, delivery::Replayed, measure::Vitals, metrics::Metrics,
+};
 
 /// Work for the node that a frame has caused.
 pub(crate) enum Request {
@@ -27,6 +29,24 @@ pub(crate) enum Request {
         update_number: u64,
         /// The new profile.
         profile: Arc<Profile>,
+    },
+    /// A session has lost its connection: no new calls reach it until its device comes back to it.
+    Suspended {
+        /// The session.
+        live: Arc<LiveDevice>,
+        /// Why.
+        code: CloseCode,
+    },
+    /// Pass an answer on to whoever waits for it.
+    Replay(Box<Replayed>),
+    /// Ask the session that took over which of these calls its device never got.
+    Ask {
+        /// The session that has them.
+        live: Arc<LiveDevice>,
+        /// The one that took over.
+        successor: Successor,
+        /// The calls.
+        tokens: Vec<CallToken>,
     },
     /// A session is over on its connection: take it out of the table, and out of the registry if that still has it.
     Closed {

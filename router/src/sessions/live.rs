@@ -9,7 +9,7 @@ use rollcall_registry::model::{
 };
 
 use super::{connection::Connection, group_load::Counted, shown::Shown};
-use crate::core::pick::Load;
+use crate::core::{pick::Load, returned::Returned};
 
 /// A device's open session on this node.
 #[derive(Clone)]
@@ -20,12 +20,14 @@ pub(crate) struct LiveDevice {
     pub(crate) epoch: Epoch,
     /// The agent process.
     pub(crate) instance: InstanceId,
-    /// The device's own order of its attaches.
-    pub(crate) attach_number: AttachNumber,
     /// This node's incarnation when the session was opened.
     pub(crate) incarnation: Incarnation,
+    /// Of the attach that opened it, or last went on with it.
+    pub(crate) attach_number: AttachNumber,
     /// What the device says of itself.
     pub(crate) own: Arc<Profile>,
+    /// What it said of its earlier calls, with a genuine resume token, when it attached.
+    pub(crate) returned: Option<Arc<Returned>>,
     /// What the device is and offers, with what is assigned laid over its own word.
     pub(crate) profile: Arc<Profile>,
     /// The connection that carries it.
@@ -46,6 +48,11 @@ impl LiveDevice {
     /// The same session with another profile in force.
     pub(crate) fn with(&self, profile: Arc<Profile>) -> Self {
         Self { profile, ..self.clone() }
+    }
+
+    /// Whether it is a version of the same session: under another epoch, on another connection, with another profile.
+    pub(crate) fn is_version_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shown, &other.shown)
     }
 
     /// Counts so many calls in the loads of its groups.

@@ -44,8 +44,10 @@ impl<R: Registrar> Observer<R> {
         let announced = |replaced: &&SessionRef| sessions.announcing.lock().contains(&replaced.epoch);
         if let Some(replaced) = replaced.filter(|it| it.node == me && !announced(it)) {
             let same_instance = replaced.instance == session.instance;
-            sessions.superseded(replaced.epoch, Supersession { winner: session.epoch, same_instance });
+            let (winner, node) = (session.epoch, session.node);
+            sessions.superseded(replaced.epoch, Supersession { winner, node, same_instance });
         }
+        sessions.came_back(device, session);
         let mine = session.node == me && session.incarnation == sessions.registry.incarnation();
         let awaited = || sessions.awaited.lock().contains_key(device);
         if mine && !awaited() && sessions.table.get(session.epoch).is_none() {
@@ -98,7 +100,7 @@ impl<R: Registrar> ApplyObserver for Observer<R> {
         self.nodes.notify_one();
         let Some(sessions) = self.sessions.upgrade() else { return };
         sessions.runtime.clone().spawn(async move {
-            for live in sessions.table.all() {
+            for live in sessions.table.all().into_iter().chain(sessions.lingering.all()) {
                 sessions.compare(&live);
             }
             sessions.arrivals.send_modify(|arrivals| *arrivals += 1);

@@ -32,6 +32,14 @@ impl<R: Registrar> DeviceSessions<R> {
         opening: u64,
         attach: AttachRequest,
     ) {
+        match self.resume(&connection, slot, opening, &attach) {
+            Some(Ok(())) => return,
+            Some(Err(refused)) => {
+                self.shared.metrics.attach_refused(refused.code());
+                return connection.not_opened(slot, opening, refused);
+            }
+            None => {}
+        }
         let waiting = self.openings.fetch_add(1, Ordering::Relaxed);
         let came_back = self.was_away(&attach);
         let opened = match self.admit(&attach) {
@@ -113,6 +121,7 @@ impl<R: Registrar> DeviceSessions<R> {
             attach_number: attach.attach_number,
             incarnation: self.registry.incarnation(),
             profile: self.in_force(&attach.key, opened.epoch).unwrap_or_else(|| Arc::clone(&attach.profile)),
+            returned: self.believed(&attach).map(|former| Arc::clone(&former.returned)),
             own: attach.profile,
             connection: Arc::clone(connection),
             slot,
@@ -123,7 +132,7 @@ impl<R: Registrar> DeviceSessions<R> {
         });
         self.table.insert(&live);
         self.site_gains(&live);
-        self.shared.metrics.sessions.set(self.table.len() as f64);
+        self.show_sessions();
         if connection.opened(opening, Arc::clone(&live), self.attached(&live, Stream::New)) {
             self.shared.metrics.opened.increment(1);
             tracing::debug!(device = %live.key, epoch = %live.epoch, "device attached");
@@ -146,7 +155,7 @@ impl<R: Registrar> DeviceSessions<R> {
             epoch: live.epoch.0,
             resume_token: token.unwrap_or_default(),
             resumed: stream == Stream::GoesOn,
-            replay: false,
+            replay: live.returned.is_some(),
         }
     }
 
@@ -185,7 +194,8 @@ impl<R: Registrar> DeviceSessions<R> {
             Some(session) if session.epoch == live.epoch => self.bring_into_force(live.epoch),
             Some(session) => {
                 let same_instance = session.instance == live.instance;
-                self.superseded(live.epoch, Supersession { winner: session.epoch, same_instance });
+                let (winner, node) = (session.epoch, session.node);
+                self.superseded(live.epoch, Supersession { winner, node, same_instance });
             }
             // Its row is void, not gone: it is announced again once this node is registered.
             None if live.incarnation != self.registry.incarnation() => self.lapsed.notify_one(),
@@ -237,7 +247,7 @@ impl<R: Registrar> DeviceSessions<R> {
         }
     }
 
-    fn elsewhere(&self, code: CloseCode, message: &str) -> device::AttachRefused {
+    pub(super) fn elsewhere(&self, code: CloseCode, message: &str) -> device::AttachRefused {
         device::AttachRefused { try_addrs: self.other_device_addrs(), ..refusal(code, message.to_owned()) }
     }
 }

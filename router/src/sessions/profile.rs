@@ -2,13 +2,21 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rollcall_proto::device;
 use rollcall_registry::model::{
-    ids::{AttachNumber, DeviceKey, InstanceId},
+    ids::{AttachNumber, DeviceKey, Epoch, InstanceId},
     profile::Profile,
 };
 
-use crate::{core::pressure::Work, limits};
+use crate::{
+    core::{
+        pressure::Work,
+        returned::{Returned, Told},
+        token::CallToken,
+    },
+    limits,
+};
 
 /// A well-formed attach.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +29,40 @@ pub(crate) struct AttachRequest {
     pub(crate) attach_number: AttachNumber,
     /// What the device is and offers.
     pub(crate) profile: Arc<Profile>,
+    /// What it says of its former session, if it has had one.
+    pub(crate) former: Option<Box<Former>>,
     /// How important it is to let the device in.
     pub(crate) work: Work,
+}
+
+/// What an attach says of the device's former session. None of it is believed without a genuine token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Former {
+    /// The cluster of `epoch`, as text.
+    pub(crate) cluster_id: String,
+    /// The newest epoch that the agent has held.
+    pub(crate) epoch: Epoch,
+    /// From the newest Attached.
+    pub(crate) resume_token: Bytes,
+    /// The calls that it has of its former sessions.
+    pub(crate) returned: Arc<Returned>,
+}
+
+fn former(attach: &device::Attach) -> Option<Box<Former>> {
+    if attach.newest_epoch == 0 || attach.resume_token.is_empty() {
+        return None;
+    }
+    let lists =
+        [(&attach.running, Told::Running), (&attach.finished, Told::Finished), (&attach.gone, Told::Gone)];
+    let told = lists.into_iter().flat_map(|(tokens, told)| {
+        tokens.iter().filter_map(move |token| Some((CallToken::from_bytes(token)?, told)))
+    });
+    Some(Box::new(Former {
+        cluster_id: attach.cluster_id.clone(),
+        epoch: Epoch(attach.newest_epoch),
+        resume_token: attach.resume_token.clone(),
+        returned: Arc::new(Returned::new(told, attach.lists_all)),
+    }))
 }
 
 /// Checks an attach.
@@ -37,12 +77,14 @@ pub(crate) fn check_attach(attach: device::Attach) -> Result<AttachRequest, Stri
     if attach.instance == 0 {
         return Err("instance: must not be 0".to_owned());
     }
+    let former = former(&attach);
     let work = match &attach {
         attach if !attach.running.is_empty() || !attach.finished.is_empty() => Work::Unfinished,
         attach if attach.newest_epoch > 0 => Work::Returning,
         _ => Work::NewDevice,
     };
     Ok(AttachRequest {
+        former,
         work,
         key: DeviceKey::new(&attach.namespace, &attach.device_id),
         instance: InstanceId(attach.instance),

@@ -1,31 +1,40 @@
-//! One device on a connection: its calls, and the parts of its results. All of it runs under the connection's lock.
+//! One device on a connection: its calls. All of it runs under the connection's lock. What the device says of them is
+//! handled in `results`; what happens between two connections in `absence`.
+
+mod absence;
+mod results;
 
 use std::sync::{Arc, atomic::Ordering};
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 use rollcall_proto::device::{self, AttachResponse, attach_response::Frame};
 use rollcall_registry::model::profile::Profile;
 use tokio::time::Instant;
 
+pub(crate) use self::{
+    absence::{Absence, Successor},
+    results::{Heard, Inbox},
+};
 use super::{
     after::After,
     ending::{self, EndCause, GiveUp},
     host::Shared,
     live::LiveDevice,
-    slot_health::is_probe,
 };
 use crate::{
     core::{
         device::{Admitted, Cancelled, Device, Ended, Queueing, Taken},
-        health::{Health, ProbeEnd},
-        in_flight::Tag,
+        health::Health,
+        in_flight::{Named, OnLoss, Tag},
         lanes::Lanes,
         once::CallName,
+        token::CallToken,
     },
-    delivery::{Answer, Delivery, DeviceReply, ReplyTo},
+    delivery::{Delivery, ReplyTo},
     limits,
-    outcome::{Failure, Outcome, Reason, Stage},
-    payload::{Assembled, Assembly, Payload},
+    outcome::{Failure, Outcome, Stage},
+    payload::Assembly,
 };
 
 /// What waits for a connection's transport.
@@ -44,8 +53,14 @@ pub(crate) struct OpenSlot {
     pub(super) health: Health,
     /// Until when a retiring session may deliver results.
     pub(crate) retiring_until: Option<Instant>,
+    /// Set while it has no connection.
+    pub(crate) absence: Option<Absence>,
+    /// The newer session of the same instance that took over.
+    pub(crate) successor: Option<Successor>,
     pub(super) device: Device<ReplyTo, Box<Delivery>>,
     results: HashMap<Tag, (Box<device::Result>, Assembly)>,
+    /// The result under tag 0 that is in chunks.
+    replay: Option<(Box<device::Result>, Assembly)>,
 }
 
 impl OpenSlot {
@@ -54,8 +69,17 @@ impl OpenSlot {
         if live.came_back {
             device.start_slowly(now);
         }
-        let (shared, health) = (Arc::clone(shared), Health::new());
-        let slot = Self { live, shared, health, retiring_until: None, device, results: HashMap::new() };
+        let slot = Self {
+            live,
+            shared: Arc::clone(shared),
+            health: Health::new(),
+            retiring_until: None,
+            absence: None,
+            successor: None,
+            device,
+            results: HashMap::new(),
+            replay: None,
+        };
         slot.show(now);
         slot
     }
@@ -73,7 +97,8 @@ impl OpenSlot {
         reply: ReplyTo,
         outbox: &mut Outbox,
     ) -> Result<Tag, (ReplyTo, Failure)> {
-        let admitted = self.device.admit(reply, delivery, terms.deadline, terms.queueing, terms.now);
+        let named = Named { token: terms.token, deadline: terms.deadline, on_loss: terms.on_loss };
+        let admitted = self.device.admit(reply, delivery, named, terms.queueing, terms.now);
         match admitted {
             Ok(Admitted::Ready(tag)) => {
                 outbox.push_small((self.live.slot, tag));
@@ -110,7 +135,7 @@ impl OpenSlot {
                 }
                 Some(Frame::Call(Box::new(device::Call {
                     tag: tag.0,
-                    token: delivery.token,
+                    token: delivery.token.to_bytes(),
                     epoch: self.live.epoch.0,
                     action: delivery.action,
                     request_id: delivery.request_id,
@@ -124,121 +149,6 @@ impl OpenSlot {
                 })))
             }
         }
-    }
-
-    /// The device answered. Returns whether somebody waited for it.
-    pub(crate) fn result(&mut self, mut result: Box<device::Result>, inbox: Inbox<'_>) -> Heard {
-        let tag = Tag(result.tag);
-        if is_probe(tag) {
-            let end = if result.error.is_some() { ProbeEnd::Failed } else { ProbeEnd::Alive };
-            return self.probed(end, inbox.now, inbox.outbox, inbox.after);
-        }
-        if !self.device.expects(tag) || self.results.contains_key(&tag) {
-            return Heard::Late;
-        }
-        self.health.answered();
-        if result.payload_bytes.max(result.payload.len() as u64) > inbox.max_payload_bytes {
-            let failure = Failure::new(
-                Reason::PayloadTooLarge,
-                Outcome::Executed,
-                "the reply is larger than the limit",
-            );
-            return self.finish(tag, inbox, |_| Err(failure));
-        }
-        if result.payload_bytes <= result.payload.len() as u64 {
-            return self.answer(tag, result, inbox);
-        }
-        if *inbox.assembling + result.payload_bytes > limits::ASSEMBLY_BYTES {
-            let failure =
-                Failure::new(Reason::Overloaded, Outcome::Executed, "too many large replies arrive at once");
-            return self.finish(tag, inbox, |_| Err(failure));
-        }
-        *inbox.assembling += result.payload_bytes;
-        let assembly = Assembly::new(std::mem::take(&mut result.payload), result.payload_bytes);
-        self.results.insert(tag, (result, assembly));
-        Heard::Awaited
-    }
-
-    /// A further part of a result.
-    pub(crate) fn chunk(&mut self, chunk: device::Chunk, inbox: Inbox<'_>) -> Heard {
-        let tag = Tag(chunk.tag);
-        let Some((_, assembly)) = self.results.get_mut(&tag) else { return Heard::Late };
-        match assembly.push(chunk.data, chunk.last) {
-            Assembled::Partly => Heard::Awaited,
-            Assembled::Mismatch => Heard::Nonsense("a result's chunks do not add up to its payload_bytes"),
-            Assembled::Whole => {
-                let Some((result, assembly)) = self.results.remove(&tag) else { return Heard::Late };
-                *inbox.assembling = inbox.assembling.saturating_sub(assembly.expected());
-                self.answer_with(tag, result, assembly.into_payload(), inbox)
-            }
-        }
-    }
-
-    fn answer(&mut self, tag: Tag, mut result: Box<device::Result>, inbox: Inbox<'_>) -> Heard {
-        let payload = std::mem::take(&mut result.payload).into();
-        self.answer_with(tag, result, payload, inbox)
-    }
-
-    fn answer_with(
-        &mut self,
-        tag: Tag,
-        result: Box<device::Result>,
-        payload: Payload,
-        inbox: Inbox<'_>,
-    ) -> Heard {
-        if let Some(error) = result.error {
-            let failure = Failure::new(Reason::DeviceError, Outcome::Executed, shortened(error.message));
-            return self.finish(tag, inbox, |_| Err(failure));
-        }
-        let (device_id, epoch) = (self.live.key.device.clone(), self.live.epoch);
-        self.finish(tag, inbox, |spent| {
-            Ok(DeviceReply {
-                payload,
-                content_type: result.content_type,
-                metadata: result.metadata,
-                device_id,
-                epoch,
-                spent,
-            })
-        })
-    }
-
-    /// The handler of a cancelled call has stopped.
-    pub(crate) fn cancelled(&mut self, cancelled: device::Cancelled, inbox: Inbox<'_>) -> Heard {
-        if is_probe(Tag(cancelled.tag)) {
-            return self.probed(ProbeEnd::Failed, inbox.now, inbox.outbox, inbox.after);
-        }
-        let outcome = if cancelled.executed { Outcome::Unknown } else { Outcome::NotExecuted };
-        let failure = Failure::new(Reason::Cancelled, outcome, "the agent cancelled the call");
-        self.finish(Tag(cancelled.tag), inbox, |_| Err(failure))
-    }
-
-    /// The agent did not start a call.
-    pub(crate) fn refused(&mut self, refused: device::Refused, inbox: Inbox<'_>) -> Heard {
-        if is_probe(Tag(refused.tag)) {
-            let end = Self::refused_probe(refused.reason());
-            return self.probed(end, inbox.now, inbox.outbox, inbox.after);
-        }
-        let failure = ending::refused(refused.reason(), shortened(refused.message));
-        self.finish(Tag(refused.tag), inbox, |_| Err(failure))
-    }
-
-    fn finish(
-        &mut self,
-        tag: Tag,
-        inbox: Inbox<'_>,
-        answer: impl FnOnce(crate::core::device::Spent) -> Answer,
-    ) -> Heard {
-        // Whatever of the call's payload is still unsent is of no use any more.
-        inbox.outbox.drop_bulk((self.live.slot, tag));
-        self.drop_result(tag, inbox.assembling);
-        let finished = self.device.finish(tag, inbox.now);
-        let heard = if finished.is_some() { Heard::Awaited } else { Heard::Late };
-        if let Some((reply, spent)) = finished {
-            inbox.after.answer(reply, answer(spent).map_err(|failure| self.name(failure)));
-        }
-        self.promote(inbox.now, inbox.outbox, inbox.after);
-        heard
     }
 
     /// A caller gave up.
@@ -326,6 +236,7 @@ impl OpenSlot {
         let tags: Vec<Tag> = self.results.keys().copied().collect();
         tags.into_iter().for_each(|tag| self.drop_result(tag, assembling));
         self.forget_health();
+        self.drop_replay(assembling);
         let mut ended = Vec::new();
         self.device.end(&mut ended);
         self.report(ended, outbox, after, |ended| ending::session_ended(cause, ended.outcome));
@@ -361,10 +272,14 @@ impl OpenSlot {
 
     fn tell_cancel(&self, tag: Tag, outbox: &mut Outbox) {
         outbox.drop_bulk((self.live.slot, tag));
-        outbox.push_control(frame(
-            self.live.slot,
-            Frame::Cancel(device::Cancel { tag: tag.0, ..Default::default() }),
-        ));
+        if self.absence.is_some() {
+            return;
+        }
+        let cancel = match self.device.carried(tag) {
+            Some(token) => device::Cancel { tag: 0, token: token.to_bytes() },
+            None => device::Cancel { tag: tag.0, token: Bytes::new() },
+        };
+        outbox.push_control(frame(self.live.slot, Frame::Cancel(cancel)));
     }
 
     fn drop_result(&mut self, tag: Tag, assembling: &mut u64) {
@@ -393,6 +308,10 @@ impl OpenSlot {
 /// On what terms a call is delivered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms<'a> {
+    /// Its name in the whole cluster.
+    pub(crate) token: CallToken,
+    /// What becomes of it when the device's connection is lost while the device has it.
+    pub(crate) on_loss: OnLoss,
     /// When its caller gives up.
     pub(crate) deadline: Instant,
     /// Whether it may wait for room.
@@ -401,33 +320,4 @@ pub(crate) struct Terms<'a> {
     pub(crate) name: Option<&'a CallName>,
     /// Now.
     pub(crate) now: Instant,
-}
-
-/// What handling a frame of the device touches beside the slot.
-pub(crate) struct Inbox<'a> {
-    pub(crate) now: Instant,
-    pub(crate) max_payload_bytes: u64,
-    pub(crate) assembling: &'a mut u64,
-    pub(crate) outbox: &'a mut Outbox,
-    pub(crate) after: &'a mut After,
-}
-
-/// What a frame of the device was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// Somebody waited for it.
-    Awaited,
-    /// Nobody waited any more.
-    Late,
-    /// It breaks the protocol.
-    Nonsense(&'static str),
-}
-
-fn shortened(mut message: String) -> String {
-    let mut end = message.len().min(limits::ERROR_MESSAGE_BYTES);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    message.truncate(end);
-    message
 }

@@ -103,12 +103,20 @@ impl OpenSlot {
 
     /// A call's time ran out on the device.
     pub(super) fn timed_out(&mut self, now: Instant, outbox: &mut Outbox, after: &mut After) {
+        // A device that is away has no fault of its own.
+        if self.absence.is_some() {
+            return;
+        }
         let order = self.suspecting(|health| health.timed_out(now));
         self.obey(order, now, outbox, after);
     }
 
     /// The clock moved on.
     pub(super) fn watch_health(&mut self, now: Instant, outbox: &mut Outbox, after: &mut After) {
+        // Nobody can be asked.
+        if self.absence.is_some() {
+            return;
+        }
         let unreturned = self.device.unreturned();
         let order = self.suspecting(|health| health.tick(unreturned, now));
         self.obey(order, now, outbox, after);

@@ -1,5 +1,6 @@
 //! One device connection: the conversation, its slots and its outbox. No lock, clock or I/O in here.
 
+mod absence;
 mod ending;
 mod renewal;
 mod writing;
@@ -10,12 +11,14 @@ use hashbrown::HashMap;
 use rollcall_proto::device::{
     self, AttachRequest, CloseCode, Welcome, attach_request, attach_response::Frame,
 };
-use rollcall_registry::model::ids::Epoch;
+use rollcall_registry::model::ids::{Epoch, NodeId};
 use tokio::time::Instant;
 
+use self::absence::Moved;
+pub(crate) use self::absence::Whereabouts;
 use super::{
     after::After,
-    ending::{EndCause, GiveUp},
+    ending::{EndCause, away},
     host::{Request, Shared},
     live::LiveDevice,
     profile::{check_attach, check_profile},
@@ -49,6 +52,10 @@ pub(crate) struct State {
     shared: Arc<Shared>,
     phase: Phase,
     slots: HashMap<u32, Slot>,
+    /// Sessions that this connection carried and that wait for their devices' return.
+    absent: HashMap<Epoch, Box<OpenSlot>>,
+    /// Sessions that go on elsewhere, for callers who give up.
+    moved: Vec<Moved>,
     outbox: Outbox,
     assembling: u64,
     openings: u64,
@@ -66,6 +73,8 @@ impl State {
             shared,
             phase: Phase::AwaitingHello,
             slots: HashMap::new(),
+            absent: HashMap::new(),
+            moved: Vec::new(),
             outbox: Outbox::new(limits::CHUNK_BYTES),
             assembling: 0,
             openings: 0,
@@ -99,16 +108,16 @@ impl State {
         self.last_heard = now;
         let slot = request.slot;
         let Some(frame) = request.frame else {
-            return self.cut_for_protocol("a frame of no known kind", after);
+            return self.cut_for_protocol(now, "a frame of no known kind", after);
         };
         match (self.phase, frame) {
             (Phase::Ending, _) => {}
             (Phase::AwaitingHello, In::Hello(hello)) => {
-                self.hello(&hello, welcome.unwrap_or_default(), after)
+                self.hello(&hello, welcome.unwrap_or_default(), now, after)
             }
-            (Phase::AwaitingHello, _) => self.cut_for_protocol("the first frame must be Hello", after),
-            (Phase::Talking, In::Hello(_)) => self.cut_for_protocol("Hello came twice", after),
-            (Phase::Talking, In::Attach(attach)) => self.attach(slot, attach, after),
+            (Phase::AwaitingHello, _) => self.cut_for_protocol(now, "the first frame must be Hello", after),
+            (Phase::Talking, In::Hello(_)) => self.cut_for_protocol(now, "Hello came twice", after),
+            (Phase::Talking, In::Attach(attach)) => self.attach(slot, attach, now, after),
             (Phase::Talking, In::Update(update)) => self.update(slot, update, after),
             (Phase::Talking, In::Detach(_)) => {
                 self.open_devices()
@@ -133,28 +142,28 @@ impl State {
         }
     }
 
-    fn open_devices(&self) -> impl Iterator<Item = &OpenSlot> {
+    pub(super) fn open_devices(&self) -> impl Iterator<Item = &OpenSlot> {
         self.slots.values().filter_map(|slot| match slot {
             Slot::Open(open) => Some(&**open),
             Slot::Opening(_) => None,
         })
     }
 
-    fn hello(&mut self, hello: &device::Hello, welcome: Welcome, after: &mut After) {
+    fn hello(&mut self, hello: &device::Hello, welcome: Welcome, now: Instant, after: &mut After) {
         if hello.protocol_min > PROTOCOL || hello.protocol_max < PROTOCOL {
             let message = format!(
                 "this node speaks protocol {PROTOCOL}, the agent {} to {}",
                 hello.protocol_min, hello.protocol_max
             );
-            return self.cut(CloseCode::Version, message, after);
+            return self.cut(CloseCode::Version, message, now, after);
         }
         self.phase = Phase::Talking;
         self.outbox.push_control(frame(0, Frame::Welcome(welcome)));
     }
 
-    fn attach(&mut self, slot: u32, attach: device::Attach, after: &mut After) {
+    fn attach(&mut self, slot: u32, attach: device::Attach, now: Instant, after: &mut After) {
         if self.slots.contains_key(&slot) {
-            return self.cut_for_protocol("Attach on a slot that is in use", after);
+            return self.cut_for_protocol(now, "Attach on a slot that is in use", after);
         }
         if self.slots.len() >= limits::SLOTS_PER_CONNECTION as usize {
             let message = format!("a connection carries at most {} devices", limits::SLOTS_PER_CONNECTION);
@@ -211,7 +220,7 @@ impl State {
         match heard {
             Heard::Awaited => {}
             Heard::Late => self.shared.metrics.late.increment(1),
-            Heard::Nonsense(message) => return self.cut_for_protocol(message, after),
+            Heard::Nonsense(message) => return self.cut_for_protocol(now, message, after),
         }
         self.free_if_retired(slot, now, after);
     }
@@ -236,7 +245,10 @@ impl State {
         if !matches!(waiting, Slot::Opening(number) if *number == opening) {
             return false;
         }
-        *waiting = Slot::Open(Box::new(OpenSlot::new(live, &self.shared, now)));
+        let mut open = Box::new(OpenSlot::new(live, &self.shared, now));
+        open.reserve();
+        open.publish(&self.shared);
+        *waiting = Slot::Open(open);
         self.outbox.push_control(frame(slot, Frame::Attached(attached)));
         true
     }
@@ -289,6 +301,9 @@ impl State {
         reply: ReplyTo,
     ) -> Result<Tag, (ReplyTo, Failure)> {
         let shared = Arc::clone(&self.shared);
+        if self.absent.contains_key(&live.epoch) {
+            return Err((reply, away().on_device(live.key.device.clone())));
+        }
         let Some((outbox, open)) = self.open_slot(live.slot, live.epoch) else {
             let failure = Failure::not_executed(Reason::StaleRoute, "the device's session is over");
             return Err((reply, failure.on_device(live.key.device.clone())));
@@ -296,64 +311,6 @@ impl State {
         let accepted = open.deliver(delivery, terms, reply, outbox);
         open.publish(&shared);
         accepted
-    }
-
-    /// A caller gave up.
-    pub(crate) fn cancel(&mut self, slot: u32, tag: Tag, why: GiveUp, now: Instant, after: &mut After) {
-        if let Some(Slot::Open(open)) = self.slots.get_mut(&slot) {
-            open.cancel(tag, why, now, &mut self.outbox, after);
-            open.publish(&self.shared);
-        }
-    }
-
-    /// A newer session of a device took over.
-    pub(crate) fn superseded(
-        &mut self,
-        live: &LiveDevice,
-        by: Supersession,
-        now: Instant,
-        after: &mut After,
-    ) {
-        let slot = live.slot;
-        let shared = Arc::clone(&self.shared);
-        let Some((outbox, open)) = self.open_slot(slot, live.epoch) else { return };
-        let notice = device::Superseded { winner_epoch: by.winner.0, same_instance: by.same_instance };
-        outbox.push_control(frame(slot, Frame::Superseded(notice)));
-        if by.same_instance {
-            open.retire(now + limits::RETIRE_GRACE, outbox, after);
-            open.publish(&shared);
-            self.free_if_retired(slot, now, after);
-        } else {
-            self.close_slot(slot, EndCause::Superseded, CloseCode::Superseded, after);
-        }
-    }
-
-    /// Ends the session of `live`, telling the agent why.
-    pub(crate) fn close(&mut self, live: &LiveDevice, code: CloseCode, message: String, after: &mut After) {
-        if self.open_slot(live.slot, live.epoch).is_some() {
-            self.close_slot_saying(live.slot, EndCause::Closed, code, message, after);
-        }
-    }
-
-    fn close_slot_saying(
-        &mut self,
-        slot: u32,
-        cause: EndCause,
-        code: CloseCode,
-        message: String,
-        after: &mut After,
-    ) {
-        let closed = device::Closed { code: code.into(), message, retry_after: None };
-        self.outbox.push_control(frame(slot, Frame::Closed(closed)));
-        self.close_slot(slot, cause, code, after);
-    }
-
-    fn close_slot(&mut self, slot: u32, cause: EndCause, code: CloseCode, after: &mut After) {
-        // An opening that is given up is closed when it completes: `opened` finds no slot.
-        let Some(Slot::Open(mut open)) = self.slots.remove(&slot) else { return };
-        open.end(cause, &mut self.outbox, after, &mut self.assembling);
-        open.publish(&self.shared);
-        after.requests.push(Request::Closed { live: open.live, code });
     }
 
     /// The node's clock moved on: pings, and drops what is silent or stuck.
@@ -366,13 +323,15 @@ impl State {
             return self.cut(
                 CloseCode::Heartbeat,
                 "nothing was heard for two heartbeat intervals".to_owned(),
+                now,
                 after,
             );
         }
         let stuck =
             self.stuck_since.is_some_and(|since| now.saturating_duration_since(since) >= interval * 2);
         if stuck || self.outbox.control_len() > limits::OUTBOX_CONTROL_FRAMES {
-            return self.cut(CloseCode::TooSlow, "the agent does not read what it is sent".to_owned(), after);
+            let message = "the agent does not read what it is sent".to_owned();
+            return self.cut(CloseCode::TooSlow, message, now, after);
         }
         if now.saturating_duration_since(self.last_ping) >= interval {
             self.probe(now);
@@ -393,6 +352,8 @@ impl State {
 pub(crate) struct Supersession {
     /// The newer session's epoch.
     pub(crate) winner: Epoch,
+    /// The node that holds it.
+    pub(crate) node: NodeId,
     /// Whether it belongs to the same agent process.
     pub(crate) same_instance: bool,
 }

@@ -1,4 +1,5 @@
-//! Visits every connection several times per heartbeat interval: pings, silence, deadlines; forgets old replies. One task for all of them.
+//! Visits every connection several times per heartbeat interval: pings, silence, deadlines; sessions
+//! that wait for their devices; forgets old replies. One task for all of them.
 
 use std::sync::Weak;
 
@@ -19,6 +20,8 @@ pub(crate) async fn sweep<R: Registrar>(sessions: Weak<DeviceSessions<R>>) {
         ticks.tick().await;
         let Some(connections) = sessions.upgrade().map(|sessions| {
             sessions.runs.expire();
+            sessions.lingering.connections().iter().for_each(|connection| connection.tick_absent());
+            sessions.review_replays();
             sessions.connections()
         }) else {
             return;

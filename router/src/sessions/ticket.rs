@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{connection::Connection, ending::GiveUp, shared_runs::Share};
+use super::{ending::GiveUp, live::LiveDevice, shared_runs::Share};
 use crate::core::in_flight::Tag;
 
 /// An accepted call.
@@ -27,17 +27,17 @@ impl Ticket {
     }
 }
 
-/// Where a connection keeps a call.
+/// Which session has a call.
 #[derive(Clone)]
 pub(crate) struct Place {
-    pub(super) connection: Arc<Connection>,
-    pub(super) slot: u32,
+    /// The session, as it was when it took the call.
+    pub(crate) live: Arc<LiveDevice>,
     pub(super) tag: Tag,
 }
 
 impl Place {
     /// Gives the call up.
     pub(crate) fn cancel(&self, why: GiveUp) {
-        self.connection.cancel(self.slot, self.tag, why);
+        self.live.connection.cancel(&self.live, self.tag, why);
     }
 }

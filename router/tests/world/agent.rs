@@ -62,6 +62,11 @@ impl Agent {
         agent
     }
 
+    /// Ends the stream in good order.
+    pub(crate) fn finish(mut self) {
+        self.connection.finished();
+    }
+
     /// Attaches and expects success.
     pub(crate) async fn attach(&mut self, slot: u32, attach: device::Attach) -> Attached {
         let _ = self.say(slot, Up::Attach(attach)).await;

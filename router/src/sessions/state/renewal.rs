@@ -6,7 +6,7 @@ use rollcall_proto::device::{self, attach_response::Frame};
 use rollcall_registry::model::ids::Epoch;
 use tokio::time::Instant;
 
-use super::{Phase, Slot, State, frame};
+use super::{Phase, State, frame};
 use crate::sessions::{after::After, live::LiveDevice};
 
 impl State {
@@ -25,11 +25,6 @@ impl State {
         open.renew(live, now, outbox, after);
         open.publish(&shared);
         true
-    }
-
-    /// Whether this very session is open.
-    pub(crate) fn has_open(&self, live: &LiveDevice) -> bool {
-        matches!(self.slots.get(&live.slot), Some(Slot::Open(open)) if open.live.epoch == live.epoch)
     }
 
     /// Asks the agent for a sign of life now.
