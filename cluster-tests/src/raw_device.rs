@@ -31,12 +31,38 @@ pub struct RawProfile {
     pub instance: u64,
     /// Its attach number.
     pub attach_number: u64,
+    /// What it shows of an earlier session; by default, nothing.
+    pub former: Attach,
 }
 
 impl RawProfile {
     /// The first attach of an instance of its own.
     pub fn new(device_id: &str, group: &str) -> Self {
-        Self { device_id: device_id.into(), group: group.into(), instance: rand::random(), attach_number: 1 }
+        Self {
+            device_id: device_id.into(),
+            group: group.into(),
+            instance: rand::random(),
+            attach_number: 1,
+            former: Attach::default(),
+        }
+    }
+
+    /// The next attach, after this one was granted so: it names no calls, and says that there are none.
+    #[must_use]
+    pub fn returning(mut self, attached: &Attached) -> Self {
+        self.attach_number += 1;
+        self.former.cluster_id.clone_from(&attached.cluster_id);
+        self.former.newest_epoch = attached.epoch;
+        self.former.resume_token = attached.resume_token.clone();
+        self.former.lists_all = true;
+        self
+    }
+
+    /// Names a call as finished.
+    #[must_use]
+    pub fn finished(mut self, token: &bytes::Bytes) -> Self {
+        self.former.finished.push(token.clone());
+        self
     }
 
     fn attach(&self) -> Attach {
@@ -50,7 +76,7 @@ impl RawProfile {
                 capacity: 1,
                 ..Default::default()
             }),
-            ..Default::default()
+            ..self.former.clone()
         }
     }
 }

@@ -7,7 +7,10 @@ use rollcall_cluster_tests::{
     Cluster, HEAL_PATIENCE, Lab, LabDevice, Node, RawDevice, RawProfile, SPREAD_PATIENCE, call, refusal,
     wait_until,
 };
-use rollcall_proto::api::InvokeRequest;
+use rollcall_proto::{
+    api::InvokeRequest,
+    device::{Detach, attach_request::Frame as Up},
+};
 use tokio::time::Instant;
 
 /// A device on each node that may move to any other; `d-n1` begins on n1.
@@ -216,8 +219,8 @@ async fn the_late_close_of_a_node_that_slept_changes_nothing() -> anyhow::Result
         let new = Lab::new(&device_id, "movable").attach(&[awake.device_url()]).await?;
         let (_, epoch) = new.attached(SPREAD_PATIENCE).await?;
         ensure!(epoch > first.epoch, "{epoch} after {}", first.epoch);
-        // What the sleeper hears first when it wakes: that its old session is lost. It does not know of the new one.
-        drop(old);
+        // What the sleeper hears first when it wakes: that its old session is over. It does not know of the new one.
+        old.say(1, Up::Detach(Detach { reason: "over".into() })).await?;
         sleeper.resume()?;
         cluster.caught_up(SPREAD_PATIENCE).await?;
         // An entry of the sleeper's own, behind whatever it closed.

@@ -1,4 +1,5 @@
-//! Row 3: the holder of called devices is killed. Calls to them fail fast and typed; the devices come back elsewhere.
+//! Row 3: the holder of called devices is killed. New calls to them fail fast and typed; the devices come back elsewhere,
+//! with the answers of the calls that they ran.
 
 use std::{
     sync::Arc,
@@ -70,6 +71,7 @@ pub(super) async fn kill_holder(stage: &mut Stage, victim: Arc<Node>) -> anyhow:
     let mut violations = stage.judge(load).await;
     let calls = stage.journal.calls();
     violations.extend(untyped(&calls, &lost, killed_at));
+    violations.extend(without_replay(&calls, &lost, killed_at));
     let in_flight = |call: &&CallRecord| {
         call.sent_at < killed_at
             && call.ended.as_ref().is_some_and(|(at, _)| *at > killed_at)
@@ -81,6 +83,16 @@ pub(super) async fn kill_holder(stage: &mut Stage, victim: Arc<Node>) -> anyhow:
         .measured("connect pause", [pause])
         .measured("refused after", stage.refused_after(&lost, killed_at, &AWAY))
         .measured("device back", stage.back_after(&lost, killed_at)))
+}
+
+/// What ran when its holder was killed is answered by its device, which comes back within the window.
+fn without_replay(calls: &[CallRecord], devices: &[String], since: Duration) -> Vec<Violation> {
+    let ran =
+        calls.iter().filter(|call| call.request_id.starts_with("nap-") && devices.contains(&call.device_id));
+    let ran = ran.filter(|call| call.ended.as_ref().is_none_or(|(at, _)| *at > since));
+    ran.filter(|call| !matches!(call.ending(), Some(Ending::Answered { .. })))
+        .map(|call| Violation::of("answers_outlive_their_holder", format!("{call:?}")))
+        .collect()
 }
 
 /// Calls through nodes that live must end with an answer or with the gateway's own word.

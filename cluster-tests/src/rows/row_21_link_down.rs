@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures::FutureExt;
+use futures::{FutureExt, future::join_all};
 
 use super::{
     Bite, Most, Outcome, Row, Target,
@@ -14,12 +14,12 @@ use crate::{
     HEAL_PATIENCE,
     history::{CallRecord, Ending},
     invariants::Violation,
-    stage::{Ground, LoadPlan, Stage},
+    stage::{Ground, LoadPlan, Stage, nap},
 };
 
 /// How long the link is down: shorter than nothing that counts, as the leader hears both.
 const DOWN: Duration = Duration::from_secs(4);
-/// Calls that were sent before a link's silence is noticed may still be on it.
+/// Calls that were sent before a link's silence is noticed may still be on it, and wait for their answers.
 const NOTICED: Duration = Duration::from_secs(2);
 
 /// The row.
@@ -43,9 +43,17 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
 
     let cut_at = stage.journal.now();
     stage.network()?.part(&[caller.addresses.host], &[holder.addresses.host])?;
-    tokio::time::sleep(DOWN).await;
+    tokio::time::sleep(NOTICED).await;
+    // The load's callers may all wait for the answers of what is on the link: these come new.
+    let mut fresh = Vec::new();
+    for (number, device) in cut_off.iter().map(String::as_str).chain([""]).enumerate() {
+        let request_id = format!("fresh-{number}-{cut_at:?}");
+        fresh.push(stage.send(&caller, nap(device, request_id, Duration::ZERO))?);
+    }
+    tokio::time::sleep(DOWN - NOTICED).await;
     let healed_at = stage.journal.now();
     stage.network()?.heal()?;
+    join_all(fresh).await;
 
     let mut violations = stage.judge(load).await;
     let calls = stage.journal.calls();
@@ -62,7 +70,7 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let refused: Vec<_> = calls
         .iter()
         .filter(|call| {
-            call.sent_at > cut_at && call.ending().and_then(Ending::reason) == Some("HOLDER_UNREACHABLE")
+            call.sent_at > noticed && call.ending().and_then(Ending::reason) == Some("HOLDER_UNREACHABLE")
         })
         .filter_map(CallRecord::took)
         .collect();
