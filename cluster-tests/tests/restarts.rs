@@ -50,5 +50,12 @@ async fn replicas_agree_after_all_were_killed_in_the_middle_of_changes() -> anyh
         })
         .await?;
     }
+    // They knew the others from their disks before they had their own place.
+    for node in &cluster.nodes {
+        let (_, metrics) = node.get("/metrics").await?;
+        let itself = format!("rollcall_link_up{{peer=\"{}\"}}", node.name);
+        ensure!(!metrics.contains(&itself), "{} has a link to itself", node.name);
+        ensure!(metrics.contains("rollcall_link_up{peer="), "{} has no peers", node.name);
+    }
     cluster.finish().await
 }

@@ -25,4 +25,4 @@ pub use dispatch::pipeline::{Ended, Pipeline};
 pub use links::view::LinkView;
 pub use outcome::{Failure, Fault, Outcome, Reason, Stage};
 pub use router::Router;
-pub use sessions::{device_connection::DeviceConnection, outgoing::Outgoing};
+pub use sessions::{departing::Departing, device_connection::DeviceConnection, outgoing::Outgoing};

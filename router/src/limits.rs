@@ -106,7 +106,7 @@ pub const PICKED_AFTER: Duration = Duration::from_millis(100);
 pub const LAPSED_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a superseded session of the same instance may deliver results.
 pub const RETIRE_GRACE: Duration = Duration::from_secs(60);
-/// After a drain has told devices to move, how long at least before idle ones are closed.
+/// After the last device was to move, how long at least before a drain closes idle ones.
 pub const DRAIN_SETTLE: Duration = Duration::from_secs(1);
 /// Sessions that are announced again at once after a lapse of this node: a batch of the registry.
 pub const ANNOUNCED_AT_ONCE: usize = 1_000;

@@ -179,6 +179,11 @@ impl Metrics {
         gauge!(LINK_UP, "peer" => peer.to_owned()).set(links as f64);
     }
 
+    /// A peer was removed: its gauge says nothing any more, rather than that it is down or up.
+    pub(crate) fn link_gone(&self, peer: &str) {
+        gauge!(LINK_UP, "peer" => peer.to_owned()).set(f64::NAN);
+    }
+
     /// A link to a peer broke.
     pub(crate) fn link_broke(&self, peer: &str) {
         counter!(LINK_BREAKS, "peer" => peer.to_owned()).increment(1);
@@ -235,6 +240,6 @@ fn describe() {
         "Devices of this node that failed a health call and were kept out"
     );
     describe_gauge!(EJECTED_NOW, Unit::Count, "Devices of this node that are kept out now");
-    describe_gauge!(LINK_UP, Unit::Count, "Links to each peer that take calls");
+    describe_gauge!(LINK_UP, Unit::Count, "Links to each peer that take calls; NaN for one that was removed");
     describe_counter!(LINK_BREAKS, Unit::Count, "Links to each peer that broke");
 }

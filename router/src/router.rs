@@ -29,8 +29,14 @@ use crate::{
     metrics::Metrics,
     outcome::Failure,
     sessions::{
-        announcer, device_connection::DeviceConnection, device_sessions::DeviceSessions, host::Shared,
-        observer::Observer, outgoing::Outgoing, sweeper,
+        announcer,
+        departing::{Departing, Whom},
+        device_connection::DeviceConnection,
+        device_sessions::DeviceSessions,
+        host::Shared,
+        observer::Observer,
+        outgoing::Outgoing,
+        sweeper,
     },
 };
 
@@ -174,17 +180,28 @@ impl<R: Registrar> Router<R> {
         self.inner.dispatcher.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Tells devices to move, goes on serving calls until they have or until `grace` ends, then closes what is left.
+    /// Asks so many devices of this node to move to others, or all, if there are fewer; a connection goes with all of its
+    /// devices. Those that were asked before are not asked again.
+    ///
+    /// All are told at once when to go: one after the other, as many in a second as a node admits (`connects_per_second`),
+    /// or faster if that would take longer than `within`. They attach elsewhere before they leave.
+    pub fn send_away(&self, devices: usize, within: Duration) -> Departing {
+        self.inner.sessions.send_away(Whom::AtLeast(devices), within, "the node has more devices than others")
+    }
+
+    /// Asks devices to move, spread over half of `grace` at most, goes on serving calls until they have or until `grace`
+    /// ends, then closes what is left.
     ///
     /// # Cancel safety
     /// Dropped early, devices have been told and no new ones are taken; calls go on.
     pub async fn drain(&self, grace: Duration) {
         let (started, sessions) = (Instant::now(), &self.inner.sessions);
-        sessions.start_draining();
+        let asked = sessions.start_draining(grace / 2);
+        let settled = asked.over + limits::DRAIN_SETTLE;
         while started.elapsed() < grace {
             let device_calls = sessions.shared.device_calls.load(Ordering::Relaxed);
             let idle = device_calls == 0 && self.calls_in_flight() == 0;
-            if idle && (self.device_count() == 0 || started.elapsed() >= limits::DRAIN_SETTLE) {
+            if idle && (self.device_count() == 0 || started.elapsed() >= settled) {
                 break;
             }
             sleep(DRAIN_CHECK.min(grace)).await;

@@ -267,7 +267,9 @@ impl Core {
             return;
         }
         let server = link.server.clone();
-        let graceful = go_away.code() == CloseCode::GoingAway && link.phase == Phase::Open;
+        // Said again, it is another time to go.
+        let lasts = matches!(link.phase, Phase::Open | Phase::Leaving);
+        let graceful = go_away.code() == CloseCode::GoingAway && lasts;
         let is_primary = self.primary == Some(id);
         if graceful && is_primary {
             link.phase = Phase::Leaving;

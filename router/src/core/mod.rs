@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 pub(crate) mod affinity;
 pub(crate) mod broadcast;
+pub(crate) mod departure;
 pub(crate) mod device;
 #[cfg(test)]
 mod fairness;

@@ -49,6 +49,10 @@ impl<R: Registrar> Peers<R> {
     /// Compares the peers with the registry: dials new ones and those that have moved, forgets those that were removed.
     fn review(&self) {
         let me = self.registry.node();
+        if me == NodeId(0) {
+            // Without a seat of its own, the node would take itself for a peer.
+            return;
+        }
         let nodes = self.registry.routes().nodes();
         let wanted = nodes.iter().filter(|node| node.id != me && !node.addresses.peer.is_empty());
         let mut fresh: HashMap<NodeId, Arc<Peer>> = HashMap::new();
@@ -66,7 +70,11 @@ impl<R: Registrar> Peers<R> {
             self.shared.metrics.link_up(&peer.name, peer.links.iter().filter(|link| link.is_up()).count());
             fresh.insert(node.id, peer);
         }
+        let names: Vec<_> = fresh.values().map(|peer| peer.name.clone()).collect();
         let former = std::mem::replace(&mut *self.table.write(), fresh);
+        for gone in former.values().filter(|peer| !names.contains(&peer.name)) {
+            self.shared.metrics.link_gone(&gone.name);
+        }
         drop(former);
     }
 

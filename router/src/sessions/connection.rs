@@ -18,7 +18,7 @@ use super::{
     host::{Host, Shared},
     live::LiveDevice,
     slot::Terms,
-    state::{State, Supersession, Whereabouts},
+    state::{Judging, State, Supersession, Whereabouts},
     ticket::Place,
 };
 use crate::{
@@ -194,8 +194,8 @@ impl Connection {
     }
 
     /// See [`State::tick_absent`].
-    pub(crate) fn tick_absent(self: &Arc<Self>) {
-        self.step(State::tick_absent);
+    pub(crate) fn tick_absent(self: &Arc<Self>, judging: Judging) {
+        self.step(|state, now, after| state.tick_absent(judging, now, after));
     }
 
     /// See [`State::superseded`].
@@ -209,13 +209,29 @@ impl Connection {
     }
 
     /// See [`State::tick`].
-    pub(crate) fn tick(self: &Arc<Self>) {
-        self.step(State::tick);
+    pub(crate) fn tick(self: &Arc<Self>, judging: Judging) {
+        self.step(|state, now, after| state.tick(judging, now, after));
     }
 
     /// See [`State::go_away`].
-    pub(crate) fn go_away(self: &Arc<Self>, code: CloseCode, reconnect_after: Duration, message: &str) {
-        self.step(|state, _, _| state.go_away(code, reconnect_after, message.to_owned()));
+    pub(crate) fn go_away(
+        self: &Arc<Self>,
+        code: CloseCode,
+        reconnect_after: Duration,
+        prefer: &[String],
+        message: &str,
+    ) {
+        self.step(|state, _, _| state.go_away(code, reconnect_after, prefer.to_vec(), message.to_owned()));
+    }
+
+    /// Whether the agent was asked to go elsewhere.
+    pub(crate) fn was_sent_away(&self) -> bool {
+        self.state.lock().was_sent_away()
+    }
+
+    /// How many sessions it carries.
+    pub(crate) fn devices(&self) -> usize {
+        self.state.lock().open_devices().count()
     }
 
     /// See [`State::shut`].

@@ -23,6 +23,7 @@ use tokio::{
 
 use super::{
     connection::Connection,
+    departing::{Departing, Whom},
     device_connection::DeviceConnection,
     host::{Host, Request, Shared},
     lingering::{LingeringTable, Lingers},
@@ -117,12 +118,10 @@ impl<R: Registrar> DeviceSessions<R> {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Takes no more devices and tells those that are here to move.
-    pub(crate) fn start_draining(&self) {
+    /// Takes no more devices and asks those that are here to move within a time.
+    pub(crate) fn start_draining(&self, within: Duration) -> Departing {
         self.draining.store(true, Ordering::Relaxed);
-        for connection in self.connections() {
-            connection.go_away(CloseCode::GoingAway, Duration::ZERO, "the node shuts down");
-        }
+        self.send_away(Whom::All, within, "the node shuts down")
     }
 
     /// Ends all connections, and all sessions that wait for their devices.

@@ -4,6 +4,7 @@ mod admitting;
 pub(crate) mod after;
 pub(crate) mod announcer;
 pub(crate) mod connection;
+pub(crate) mod departing;
 pub(crate) mod device_connection;
 pub(crate) mod device_sessions;
 pub(crate) mod ending;

@@ -34,6 +34,15 @@ use crate::{
 /// The protocol version that this node speaks.
 pub(crate) const PROTOCOL: u32 = 1;
 
+/// Whether a visit of the sweep ends what has been silent for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judging {
+    /// It does.
+    Now,
+    /// The node itself has slept: what came meanwhile is still to be read.
+    Later,
+}
+
 enum Slot {
     Opening(u64),
     Open(Box<OpenSlot>),
@@ -62,6 +71,8 @@ pub(crate) struct State {
     pings: u64,
     last_ping: Instant,
     last_heard: Instant,
+    /// The agent was asked to go elsewhere.
+    sent_away: bool,
     /// Since when something waits that the transport does not take.
     stuck_since: Option<Instant>,
     waker: Option<std::task::Waker>,
@@ -81,6 +92,7 @@ impl State {
             pings: 0,
             last_ping: now,
             last_heard: now,
+            sent_away: false,
             stuck_since: None,
             waker: None,
         }
@@ -94,6 +106,11 @@ impl State {
     /// How long nothing was heard.
     pub(crate) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.last_heard)
+    }
+
+    /// Whether the agent was asked to go elsewhere.
+    pub(crate) fn was_sent_away(&self) -> bool {
+        self.sent_away
     }
 
     /// A frame from the agent.
@@ -142,7 +159,7 @@ impl State {
         }
     }
 
-    pub(super) fn open_devices(&self) -> impl Iterator<Item = &OpenSlot> {
+    pub(crate) fn open_devices(&self) -> impl Iterator<Item = &OpenSlot> {
         self.slots.values().filter_map(|slot| match slot {
             Slot::Open(open) => Some(&**open),
             Slot::Opening(_) => None,
@@ -314,12 +331,12 @@ impl State {
     }
 
     /// The node's clock moved on: pings, and drops what is silent or stuck.
-    pub(crate) fn tick(&mut self, now: Instant, after: &mut After) {
+    pub(crate) fn tick(&mut self, judging: Judging, now: Instant, after: &mut After) {
         let interval = self.shared.config.heartbeat_interval;
         if self.is_ending() {
             return;
         }
-        if self.silence(now) >= interval * 2 {
+        if judging == Judging::Now && self.silence(now) >= interval * 2 {
             return self.cut(
                 CloseCode::Heartbeat,
                 "nothing was heard for two heartbeat intervals".to_owned(),
@@ -329,6 +346,7 @@ impl State {
         }
         let stuck =
             self.stuck_since.is_some_and(|since| now.saturating_duration_since(since) >= interval * 2);
+        let stuck = stuck && judging == Judging::Now;
         if stuck || self.outbox.control_len() > limits::OUTBOX_CONTROL_FRAMES {
             let message = "the agent does not read what it is sent".to_owned();
             return self.cut(CloseCode::TooSlow, message, now, after);

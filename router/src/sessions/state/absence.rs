@@ -6,7 +6,7 @@ use rollcall_proto::device::{self, CloseCode, attach_response::Frame};
 use rollcall_registry::model::ids::Epoch;
 use tokio::time::Instant;
 
-use super::{Slot, State, Supersession, frame};
+use super::{Judging, Slot, State, Supersession, frame};
 use crate::{
     core::{in_flight::Tag, returned::Returned, token::CallToken},
     delivery::Answer,
@@ -92,13 +92,14 @@ impl State {
     }
 
     /// The node's clock moved on: deadlines, and devices that did not come back.
-    pub(crate) fn tick_absent(&mut self, now: Instant, after: &mut After) {
+    pub(crate) fn tick_absent(&mut self, judging: Judging, now: Instant, after: &mut After) {
         let epochs: Vec<Epoch> = self.absent.keys().copied().collect();
         for epoch in epochs {
             let Some(open) = self.absent.get_mut(&epoch) else { continue };
             open.tick(now, &mut self.outbox, after);
             open.publish(&self.shared);
-            if open.absence.is_none_or(|absence| absence.until <= now) {
+            let due = open.absence.is_none_or(|absence| absence.until <= now);
+            if due && judging == Judging::Now {
                 self.end_absent(epoch, EndCause::Lost, CloseCode::Unspecified, after);
             } else {
                 self.end_absent_if_idle(epoch, after);

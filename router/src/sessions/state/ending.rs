@@ -18,11 +18,26 @@ use crate::{
 };
 
 impl State {
-    /// Tells the agent to go elsewhere; the connection goes on until the agent leaves.
-    pub(crate) fn go_away(&mut self, code: CloseCode, reconnect_after: Duration, message: String) {
+    /// Tells the agent to go elsewhere, best to `prefer`; the connection goes on until the agent leaves.
+    pub(crate) fn go_away(
+        &mut self,
+        code: CloseCode,
+        reconnect_after: Duration,
+        prefer_addrs: Vec<String>,
+        message: String,
+    ) {
+        if self.is_ending() {
+            return;
+        }
+        self.sent_away = true;
         let reconnect_after = prost_types::Duration::try_from(reconnect_after).ok();
-        let go_away =
-            device::GoAway { code: code.into(), reconnect_after, prefer_addrs: Vec::new(), message };
+        let go_away = device::GoAway { code: code.into(), reconnect_after, prefer_addrs, message };
+        self.outbox.push_control(frame(0, Frame::GoAway(go_away)));
+    }
+
+    /// The last word of a conversation.
+    fn say_over(&mut self, code: CloseCode, message: String) {
+        let go_away = device::GoAway { code: code.into(), message, ..device::GoAway::default() };
         self.outbox.push_control(frame(0, Frame::GoAway(go_away)));
     }
 
@@ -43,7 +58,7 @@ impl State {
             CallsThen::End => self.close_slots(EndCause::Lost, code, after),
         }
         self.outbox.clear_calls();
-        self.go_away(code, Duration::ZERO, message);
+        self.say_over(code, message);
     }
 
     /// The node stops: all sessions are over, also those that wait for their devices.
@@ -56,7 +71,7 @@ impl State {
         self.phase = Phase::Ending;
         self.close_slots(EndCause::Lost, code, after);
         self.outbox.clear_calls();
-        self.go_away(code, Duration::ZERO, message);
+        self.say_over(code, message);
     }
 
     /// The agent has ended the conversation of its own will: its sessions are over.
