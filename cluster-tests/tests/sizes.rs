@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use prost::Message;
 use rollcall_cluster_tests::{Cluster, Lab, Node, SPREAD_PATIENCE};
 use rollcall_proto::{
     peer::{
@@ -19,13 +21,26 @@ use tonic::{Request, transport::Endpoint};
 /// More than the largest entry, less than the largest message between nodes.
 const LARGE: usize = 3 * 1024 * 1024 / 2;
 
-/// Proposes a command to a node as another member would.
-async fn propose(cluster: &Cluster, to: &Node, kind: Kind) -> anyhow::Result<propose_response::Result> {
+/// A command as a member hands it on: to be encoded by the leader, or as it shall stand in the log.
+fn requests(kind: Kind) -> [ProposeRequest; 2] {
+    let command = Command { kind: Some(kind) };
+    let encoded = command.encode_to_vec().into();
+    [
+        ProposeRequest { command: Some(command), encoded: Bytes::new() },
+        ProposeRequest { command: None, encoded },
+    ]
+}
+
+/// Proposes to a node as another member would.
+async fn propose(
+    cluster: &Cluster,
+    to: &Node,
+    request: ProposeRequest,
+) -> anyhow::Result<propose_response::Result> {
     let seen = to.api()?.cluster().await?;
     let nodes = to.api()?.nodes().await?;
     let id = |name: &str| nodes.iter().find(|node| node.name == name).map(|node| node.node_id);
     let from = cluster.nodes.iter().find(|node| node.name != to.name).context("another member")?;
-    let request = ProposeRequest { command: Some(Command { kind: Some(kind) }), ..Default::default() };
     let mut request = Request::new(request);
     request.set_timeout(Duration::from_secs(5));
     let (source, target) = (id(&from.name).context("its id")?, id(&to.name).context("its id")?);
@@ -93,12 +108,15 @@ async fn a_command_that_fits_into_no_entry_is_refused_and_stops_nobody() -> anyh
     let before = leader.api()?.cluster().await?;
     for (what, kind) in large_commands() {
         for node in &cluster.nodes {
-            let answer = propose(&cluster, node, kind.clone()).await.with_context(|| what.to_owned())?;
-            match answer {
-                propose_response::Result::TooLarge(large) => {
-                    ensure!(large.bytes > large.limit, "{what} at {}: {large:?}", node.name);
+            for request in requests(kind.clone()) {
+                let way = if request.command.is_some() { "as it is" } else { "encoded" };
+                let answer = propose(&cluster, node, request).await.with_context(|| what.to_owned())?;
+                match answer {
+                    propose_response::Result::TooLarge(large) => {
+                        ensure!(large.bytes > large.limit, "{what}, {way}, at {}: {large:?}", node.name);
+                    }
+                    other => bail!("{what}, {way}, at {}: {other:?}", node.name),
                 }
-                other => bail!("{what} at {}: {other:?}", node.name),
             }
         }
     }
