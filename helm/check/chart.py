@@ -68,7 +68,7 @@ def restricted(name, objects):
             own, who = container.get("securityContext", {}), f"{where}, container {container['name']}"
             report.demand(own.get("allowPrivilegeEscalation") is False, f"{who} may gain privileges")
             report.demand(own.get("capabilities", {}).get("drop") == ["ALL"], f"{who} keeps capabilities")
-            ours = container["name"] in ("rollcall", "device", "call")
+            ours = container["name"] in ("rollcall", "device", "call", "check")
             report.demand(not ours or own.get("readOnlyRootFilesystem") is True, f"{who} may write its root")
 
 
@@ -79,8 +79,8 @@ def selected(labels, selector):
 
 def fits(name, objects):
     """What refers to something finds it: Services and budgets their pods, ports their names, variables theirs."""
-    nodes = [(labels, spec) for pod, labels, spec in pod_specs(objects) if not pod.endswith("-test")]
-    tests = [labels for pod, labels, _ in pod_specs(objects) if pod.endswith("-test")]
+    nodes = [(labels, spec) for pod, labels, spec in pod_specs(objects) if not pod.endswith(("-test", "-scale-down"))]
+    tests = [labels for pod, labels, _ in pod_specs(objects) if pod.endswith(("-test", "-scale-down"))]
     for service in of_kind(objects, "Service"):
         spec, where = service["spec"], f"{name}: Service {service['metadata']['name']}"
         # Kubernetes itself adds the pod's name.

@@ -55,7 +55,7 @@ def pod_specs(objects):
     for one in objects:
         if one["kind"] == "Pod":
             yield one["metadata"]["name"], one["metadata"]["labels"], one["spec"]
-        elif one["kind"] == "StatefulSet":
+        elif one["kind"] in ("StatefulSet", "Job"):
             template = one["spec"]["template"]
             yield one["metadata"]["name"], template["metadata"]["labels"], template["spec"]
 

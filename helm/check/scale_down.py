@@ -1,15 +1,24 @@
-"""An upgrade to fewer replicas is refused: Helm asks a Kubernetes API for the StatefulSet that is there. The API is
-played here, as far as `lookup` needs it."""
+"""Before an upgrade to fewer replicas a Job asks Rollcall. When there is one, Helm decides by the StatefulSet that is there: the
+Kubernetes API is played here, as far as `lookup` needs it. What the Job says is tried with real processes.
+
+usage: scale_down.py [BINARIES]   (a folder with rollcall)
+"""
 
 import json
+import pathlib
+import shutil
+import sys
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import helm_python as helm
 
-from rendering import CHART, Report
+from kubelet import Cluster
+from rendering import CHART, Report, of_kind, render
 
-REFUSAL = "Nodes that go must lose their vote first"
+ASKS = "a Job asks"
+PROBE = '{{- if include "rollcall.asks" . }}{{ fail "%s" }}{{ end }}' % ASKS
 STATEFUL_SET = "/apis/apps/v1/namespaces/ns/statefulsets/rel-rollcall"
 report = Report()
 
@@ -60,25 +69,62 @@ class Api(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-def refused(address, values):
-    """Whether the chart refuses these values beside the StatefulSet that is there."""
+def asks(address, chart, values):
+    """Whether the chart has the Job with these values, beside the StatefulSet that is there."""
     try:
         with helm.Config(kube_apiserver=address, namespace="ns", storage_driver="memory") as config:
-            config.install(str(CHART), "rel", values, namespace="ns", dry_run="server")
+            config.install(str(chart), "rel", values, namespace="ns", dry_run="server")
     except helm.HelmError as error:
         # What the API that is played here cannot do comes later and does not matter.
-        return REFUSAL in str(error)
+        return ASKS in str(error)
     return False
 
 
-def main():
+def lookups(folder):
+    """There is a Job exactly when replicas are to go."""
+    chart = folder / "rollcall"
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "probe.yaml").write_text(PROBE)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
-    report.demand(refused(address, {"replicas": 3}), "five replicas became three without a word")
-    report.demand(not refused(address, {"replicas": 3, "scaleDown": "allow"}), "what was allowed is refused")
-    report.demand(not refused(address, {"replicas": 5}), "as many replicas as before are refused")
+    report.demand(asks(address, chart, {"replicas": 3}), "five replicas become three and nobody asks")
+    report.demand(not asks(address, chart, {"replicas": 3, "scaleDown": "allow"}), "what was allowed is asked for")
+    report.demand(not asks(address, chart, {"replicas": 5}), "it is asked though no replica goes")
+    report.demand(asks(address, chart, {"replicas": 5, "scaleDown": "askAlways"}), "it is not always asked")
     report.demand(STATEFUL_SET in asked, "Helm never asked for the StatefulSet")
+    server.shutdown()
+
+
+def played(binaries, folder):
+    """Five nodes vote: the Job refuses three, until the surplus votes are taken, and those are the last pods'."""
+    objects, _ = render({"replicas": 5, "drainGraceSeconds": 1})
+    job = of_kind(render({"replicas": 3, "scaleDown": "askAlways"})[0], "Job")[0]
+    check = job["spec"]["template"]["spec"]["containers"][0]
+    cluster = Cluster(objects, binaries, folder)
+    try:
+        cluster.start()
+        cluster.wait_ready()
+        code, output = cluster.run(check)
+        report.demand(code == 1 and "rel-rollcall-4, rel-rollcall-3" in output, f"five vote: {code}, {output}")
+        cluster.ask("cluster", "shrink", "--to", "3")
+        code, output = cluster.run(check)
+        report.demand(code == 0, f"three vote: {code}, {output}")
+        learners = {node["name"] for node in cluster.ask("nodes", "list")["nodes"] if node["role"] == "learner"}
+        report.demand(learners == {"rel-rollcall-4", "rel-rollcall-3"}, f"without a vote are {learners}")
+    finally:
+        cluster.kill()
+    code, output = cluster.run(check)
+    report.demand(code == 3, f"nobody answers: {code}, {output}")
+    print("the Job before an upgrade: five voters refused, three let through")
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="rollcall-scale-") as folder:
+        lookups(pathlib.Path(folder))
+        if len(sys.argv) > 1:
+            (pathlib.Path(folder) / "pods").mkdir()
+            played(sys.argv[1], pathlib.Path(folder) / "pods")
     report.exit("fewer replicas")
 
 

@@ -65,6 +65,8 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long connections may take to end once the node has drained.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
+/// Groups whose calls are counted apart; those that are called later count as `_other`. Each is four series.
+pub const GROUPS_SHOWN: usize = 200;
 /// Log lines that wait to be written; more are dropped and counted.
 pub const LOG_LINES: usize = 16_384;
 /// Buckets of histograms in seconds: from a call in memory to a call at the limit of patience.
@@ -124,6 +126,8 @@ pub const DRAIN_SHOWN: Duration = Duration::from_millis(250);
 
 /// How long `rollcall doctor` waits for one node: as long as its examination takes at worst.
 pub const DOCTOR_PATIENCE: Duration = Duration::from_secs(10);
+/// How often `rollcall cluster shrink` asks for one change while others run: each takes a second or two.
+pub const SHRINK_TRIES: u32 = 30;
 /// Less free disk than that is reported: the log grows by its snapshots' distance before anything is given back.
 pub const DISK_FREE_LEAST_PERCENT: u64 = 10;
 

@@ -51,6 +51,9 @@ pub struct RegistryConfig {
     pub registration: RegistrationMode,
     /// How many nodes shall vote: one of [`crate::limits::VOTERS`]. The leader's counts; give the same to all.
     pub voters: usize,
+    /// After how long a learner that is down counts as gone and is removed; zero: never. The leader's counts; give the same to
+    /// all.
+    pub learner_ttl: Duration,
 }
 
 /// The cluster as this node sees it now.

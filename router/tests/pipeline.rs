@@ -36,7 +36,7 @@ async fn answers_come_under_their_tags_whichever_node_holds_the_device() {
     let mut replies = BTreeMap::new();
     while !pipeline.is_empty() {
         let ended = ended(&mut pipeline).await;
-        assert_eq!(ended.request_id, "r-1");
+        assert_eq!(ended.call.request_id, "r-1");
         replies.insert(ended.tag, ended.result.expect("the call succeeds"));
     }
     for (tag, reply) in &replies {

@@ -8,10 +8,13 @@
 {{- if and (eq $values.device.external "perPod") (gt (int $values.learners.replicas) 0) (not (contains "{pod}" $values.device.perPod.hostname)) -}}
 {{- fail "device.perPod.hostname: with learners it must contain {pod}; their numbers are the voting nodes' again" -}}
 {{- end -}}
-{{- $old := lookup "apps/v1" "StatefulSet" .Release.Namespace (include "rollcall.name" .) -}}
-{{- if and $old (eq $values.scaleDown "refuse") -}}
-{{- if gt (int $old.spec.replicas) (int $values.replicas) -}}
-{{- fail (printf "replicas: there are %d, and %d were asked for. Nodes that go must lose their vote first, or they count against every quorum: see \"Fewer replicas\" in UPGRADING.md, then set scaleDown=allow" (int $old.spec.replicas) (int $values.replicas)) -}}
-{{- end -}}
+{{- end }}
+
+{{/* Not empty if Rollcall is asked before an upgrade whether it may have so few replicas. */}}
+{{- define "rollcall.asks" -}}
+{{- $old := lookup "apps/v1" "StatefulSet" .Release.Namespace (include "rollcall.name" .) | default dict -}}
+{{- $fewer := gt (int (dig "spec" "replicas" 0 $old)) (int .Values.replicas) -}}
+{{- if or (eq .Values.scaleDown "askAlways") (and (eq .Values.scaleDown "ask") $fewer) -}}
+yes
 {{- end -}}
 {{- end }}

@@ -5,14 +5,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use compact_str::CompactString;
 use futures::{
     FutureExt, StreamExt,
     future::{AbortHandle, Abortable, BoxFuture},
     stream::FuturesUnordered,
 };
 use rollcall_registry::Registrar;
-use rollcall_router::{Call, Ended, Failure, Outcome, Pipeline, Reason, Reply};
+use rollcall_router::{Call, CallFacts, Ended, Failure, Outcome, Pipeline, Reason, Reply};
 
 use super::invoke_service::Invoker;
 
@@ -62,7 +61,7 @@ type Running = Abortable<BoxFuture<'static, (u64, Result<Reply, Failure>)>>;
 pub struct EachByItself<I> {
     invoker: I,
     running: FuturesUnordered<Running>,
-    by_tag: HashMap<u64, (AbortHandle, CompactString)>,
+    by_tag: HashMap<u64, (AbortHandle, CallFacts)>,
     ended: VecDeque<Ended>,
 }
 
@@ -84,17 +83,17 @@ impl<I: Invoker> Calls for EachByItself<I> {
 
     fn start(&mut self, tag: u64, call: Call) {
         let (handle, registration) = AbortHandle::new_pair();
-        self.by_tag.insert(tag, (handle, call.request_id.clone()));
+        self.by_tag.insert(tag, (handle, CallFacts::of(&call)));
         let invoker = self.invoker.clone();
         let going = async move { (tag, invoker.invoke(call).await) }.boxed();
         self.running.push(Abortable::new(going, registration));
     }
 
     fn cancel(&mut self, tag: u64) {
-        if let Some((handle, request_id)) = self.by_tag.remove(&tag) {
+        if let Some((handle, facts)) = self.by_tag.remove(&tag) {
             handle.abort();
             let failure = Failure::new(Reason::Cancelled, Outcome::Unknown, "the caller cancelled the call");
-            self.ended.push_back(Ended { tag, request_id, result: Err(failure) });
+            self.ended.push_back(Ended { tag, call: facts, result: Err(failure) });
         }
     }
 
@@ -105,8 +104,8 @@ impl<I: Invoker> Calls for EachByItself<I> {
             }
             match self.running.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok((tag, result)))) => {
-                    let Some((_, request_id)) = self.by_tag.remove(&tag) else { continue };
-                    return Poll::Ready(Ended { tag, request_id, result });
+                    let Some((_, facts)) = self.by_tag.remove(&tag) else { continue };
+                    return Poll::Ready(Ended { tag, call: facts, result });
                 }
                 Poll::Ready(Some(Err(_aborted))) => {}
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,

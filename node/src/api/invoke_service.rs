@@ -12,7 +12,7 @@ use rollcall_proto::api::{
     invoke_service_server::InvokeService,
 };
 use rollcall_registry::{Registrar, model::ids::ClusterId};
-use rollcall_router::{Broadcast, Call, Failure, Reply, Router, Started, Timings};
+use rollcall_router::{Broadcast, Call, CallFacts, Failure, Reply, Router, Started, Timings};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,11 @@ use super::{
     invoke_stream::CallStream,
     status, validate,
 };
-use crate::{config::CallLimits, limits};
+use crate::{
+    config::CallLimits,
+    limits,
+    telemetry::{AccessLog, CallAccounts, EndedCall},
+};
 
 /// What answers calls: the router, or a script in tests.
 pub trait Invoker: Clone + Send + Sync + 'static {
@@ -83,7 +87,7 @@ impl<R: Registrar + Clone> Invoker for Routed<R> {
 }
 
 /// Serves calls.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct InvokeApi<I> {
     caller: Caller<I>,
     closing: CancellationToken,
@@ -91,8 +95,9 @@ pub struct InvokeApi<I> {
 
 impl<I: Invoker> InvokeApi<I> {
     /// Calls through `invoker`; streams end when `closing` is cancelled.
-    pub fn new(invoker: I, calls: CallLimits, closing: CancellationToken) -> Self {
-        let caller = Caller { invoker, calls, cluster_id: Arc::new(OnceLock::new()) };
+    pub fn new(invoker: I, calls: CallLimits, log: AccessLog, closing: CancellationToken) -> Self {
+        let accounts = CallAccounts::new(log);
+        let caller = Caller { invoker, calls, accounts, cluster_id: Arc::new(OnceLock::new()) };
         Self { caller, closing }
     }
 }
@@ -128,10 +133,11 @@ impl<I: Invoker> InvokeService for InvokeApi<I> {
 }
 
 /// Makes calls out of requests and answers out of replies.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Caller<I> {
     invoker: I,
     calls: CallLimits,
+    accounts: CallAccounts,
     cluster_id: Arc<OnceLock<String>>,
 }
 
@@ -142,9 +148,26 @@ impl<I: Invoker> Caller<I> {
         arrival: Arrival,
     ) -> Result<InvokeResponse, CallError> {
         let call = validate::call(request, arrival, &self.calls).map_err(CallError::Invalid)?;
-        let request_id = call.request_id.clone();
-        let reply = self.invoker.invoke(call).await?;
-        Ok(self.response(reply, request_id))
+        let facts = CallFacts::of(&call);
+        let result = self.invoker.invoke(call).await;
+        self.account(&facts, &result);
+        Ok(self.response(result?, facts.request_id))
+    }
+
+    /// A call has ended.
+    pub(super) fn account(&self, call: &CallFacts, result: &Result<Reply, Failure>) {
+        let device_id = match result {
+            Ok(reply) => Some(reply.device_id.as_str()),
+            Err(failure) => failure.device_id.as_deref(),
+        };
+        self.accounts.ended(&EndedCall {
+            group: &call.group,
+            action: &call.action,
+            request_id: &call.request_id,
+            elapsed: call.arrived.elapsed(),
+            device_id,
+            failure: result.as_ref().err(),
+        });
     }
 
     async fn broadcast(

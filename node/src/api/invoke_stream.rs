@@ -103,8 +103,9 @@ impl<I: Invoker> CallStream<I> {
     }
 
     fn ended(&mut self, ended: Ended) {
+        self.caller.account(&ended.call, &ended.result);
         let answer = match ended.result {
-            Ok(reply) => Answer::Response(Box::new(self.caller.response(reply, ended.request_id))),
+            Ok(reply) => Answer::Response(Box::new(self.caller.response(reply, ended.call.request_id))),
             Err(failure) => Answer::Failure(Box::new(status::to_proto(failure))),
         };
         self.waiting.push_back(InvokeStreamResponse { tag: ended.tag, result: Some(answer) });

@@ -11,6 +11,7 @@ use super::{
     CliError, client,
     output::{self, Form, Output},
     recover,
+    shrink::Shrink,
 };
 
 /// What to do with the cluster.
@@ -37,6 +38,8 @@ pub enum ClusterCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Take the votes of nodes that are to go, or check that none have to be taken.
+    Shrink(Shrink),
     /// Make a new cluster from what one survivor has, when a quorum is lost for good.
     Recover(recover::Recover),
 }
@@ -46,6 +49,7 @@ impl ClusterCommand {
         match self {
             Self::Status { nodes, output } => status(nodes, output).await,
             Self::TransferLeadership { to, nodes, output } => transfer_leadership(to, nodes, output).await,
+            Self::Shrink(command) => command.run().await,
             Self::Recover(command) => command.run().await,
         }
     }

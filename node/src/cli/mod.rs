@@ -19,6 +19,7 @@ mod records;
 mod recover;
 mod route;
 mod serve;
+mod shrink;
 mod snapshot;
 mod words;
 

@@ -7,7 +7,7 @@ use rollcall_router::RouterConfig;
 use tracing_subscriber::EnvFilter;
 
 use super::{BadValue, ConfigError, Effective, HostPort, Layers, Written, table, value};
-use crate::limits;
+use crate::{limits, telemetry::AccessLog};
 
 /// The settings of `rollcall serve`.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct Settings {
     pub registration: RegistrationMode,
     /// How many nodes shall vote.
     pub voters: usize,
+    /// After how long a learner that is down is removed; zero: never.
+    pub learner_ttl: Duration,
     /// What the listeners are bound to.
     pub listen: Listeners,
     /// What others are told.
@@ -38,6 +40,8 @@ pub struct Settings {
     pub connect_rate: u32,
     /// How long calls in flight may take when the node stops.
     pub drain_grace: Duration,
+    /// Which calls are logged.
+    pub access_log: AccessLog,
     /// What is logged, and how.
     pub log: LogSettings,
 }
@@ -111,6 +115,7 @@ impl Settings {
             bootstrap_expect: layers.parsed(&table::BOOTSTRAP_EXPECT, value::count)?,
             registration: layers.parsed(&table::REGISTRATION, registration)?,
             voters: layers.parsed(&table::VOTERS, voters)?,
+            learner_ttl: layers.parsed(&table::LEARNER_TTL, learner_ttl)?,
             listen: Listeners::from_layers(layers)?,
             advertise: Addresses::from_layers(layers)?,
             calls: CallLimits::from_layers(layers)?,
@@ -119,6 +124,10 @@ impl Settings {
                 .parsed(&table::RESUME_WINDOW, |text| resume_window(text, heartbeat_interval))?,
             connect_rate: layers.parsed(&table::CONNECT_RATE, connect_rate)?,
             drain_grace: layers.parsed(&table::DRAIN_GRACE, drain_grace)?,
+            access_log: AccessLog {
+                lines_per_second: layers.parsed(&table::ACCESS_LOG_RATE, access_log_rate)?,
+                slow: layers.parsed(&table::SLOW_CALL, call_timeout)?,
+            },
             log: LogSettings::from_layers(layers)?,
         };
         settings.agree(layers)?;
@@ -234,6 +243,10 @@ fn voters(text: &str) -> Result<usize, BadValue> {
     }
 }
 
+fn learner_ttl(text: &str) -> Result<Duration, BadValue> {
+    value::duration(text, Duration::ZERO, Duration::from_secs(30 * 86_400), "0s to 30 days")
+}
+
 fn call_timeout(text: &str) -> Result<Duration, BadValue> {
     value::duration(text, Duration::from_millis(1), Duration::from_secs(86_400), "1ms to 24h")
 }
@@ -253,6 +266,12 @@ fn connect_rate(text: &str) -> Result<u32, BadValue> {
     const ALLOWED: &str = "1 to 1000000";
     let rate = text.parse().map_err(|_| BadValue::new("not a whole number", ALLOWED))?;
     if (1..=1_000_000).contains(&rate) { Ok(rate) } else { Err(BadValue::new("out of range", ALLOWED)) }
+}
+
+fn access_log_rate(text: &str) -> Result<u32, BadValue> {
+    const ALLOWED: &str = "0 to 100000";
+    let rate = text.parse().map_err(|_| BadValue::new("not a whole number", ALLOWED))?;
+    if rate <= 100_000 { Ok(rate) } else { Err(BadValue::new("out of range", ALLOWED)) }
 }
 
 fn drain_grace(text: &str) -> Result<Duration, BadValue> {

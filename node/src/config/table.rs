@@ -92,6 +92,11 @@ settings! {
     VOTERS = "voters", "COUNT", Text("3"),
         "How many nodes vote, 3 or 5; further ones are learners with the full replica. The same on all nodes",
         "with 3 any one may be lost; with 5 any two, and each change waits for three disks";
+    /// When a learner counts as gone.
+    LEARNER_TTL = "learner_ttl", "DURATION", Text("10m"),
+        "After how long a node without a vote that is down is removed from the cluster; it joins anew when it comes back. 0s: never. \
+         The same on all nodes",
+        "longer than a restart, and an autoscaler leaves nothing behind";
     /// Who may attach at first.
     REGISTRATION = "registration", "open|known", Text("open"),
         "Which devices may attach to a cluster that this node founds: any, or those that have a record. Read at the founding; \
@@ -157,6 +162,14 @@ settings! {
     DRAIN_GRACE = "drain_grace", "DURATION", Text("30s"),
         "How long calls in flight may still take when the node stops",
         "the default deadline, and Kubernetes' default grace";
+    /// How many calls are logged.
+    ACCESS_LOG_RATE = "access_log_rate", "PER_SECOND", Text("10"),
+        "How many failed and slow calls are logged per second; each line says how many were not. 0: none",
+        "enough to see what fails, too little to fill a disk";
+    /// Which calls are slow.
+    SLOW_CALL = "slow_call", "DURATION", Text("30s"),
+        "Calls that take this long are logged although they did not fail",
+        "as long as a call may take that names no deadline";
     /// What is logged.
     LOG_LEVEL = "log_level", "FILTER", Text("info"),
         "What is logged: error, warn, info, debug, trace, or a filter such as info,rollcall_router=debug",

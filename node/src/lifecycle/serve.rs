@@ -106,6 +106,7 @@ fn cluster_config(settings: &Settings, bound: &Bound) -> ClusterConfig {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         registration: settings.registration,
         voters: settings.voters,
+        learner_ttl: settings.learner_ttl,
     }
 }
 

@@ -50,8 +50,12 @@ pub(super) struct Api<C: Cluster> {
 pub(super) fn serve_api<C: Cluster>(listener: TcpListener, api: Api<C>, stop: CancellationToken) -> Running {
     let calls = api.settings.calls;
     let message_bytes = calls.max_payload_bytes + MESSAGE_OVERHEAD_BYTES;
-    let invoke =
-        InvokeApi::new(Routed::new(api.router.clone(), api.cluster.clone()), calls, api.closing.clone());
+    let invoke = InvokeApi::new(
+        Routed::new(api.router.clone(), api.cluster.clone()),
+        calls,
+        api.settings.access_log,
+        api.closing.clone(),
+    );
     let cluster = ClusterApi {
         cluster: api.cluster.clone(),
         router: api.router.clone(),

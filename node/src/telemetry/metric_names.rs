@@ -13,6 +13,8 @@ pub const GRPC_STARTED: &str = "grpc_server_started_total";
 pub const GRPC_HANDLED: &str = "grpc_server_handled_total";
 /// How long they took, by `grpc_type`, `grpc_service`, `grpc_method`.
 pub const GRPC_SECONDS: &str = "grpc_server_handling_seconds";
+/// Calls by `group` and `fault`; beyond some groups, `_other`.
+pub const GROUP_CALLS: &str = "rollcall_group_calls_total";
 /// Log lines that were dropped because stderr was slower than the node.
 pub const LOG_LINES_DROPPED: &str = "rollcall_log_lines_dropped_total";
 /// 1 while `/readyz` answers 200.
@@ -72,6 +74,10 @@ pub fn describe(node: &str) {
     describe_counter!(GRPC_STARTED, "RPCs started on the server");
     describe_counter!(GRPC_HANDLED, "RPCs completed on the server, whatever their code");
     describe_histogram!(GRPC_SECONDS, Unit::Seconds, "How long RPCs took on the server, streams included");
+    describe_counter!(
+        GROUP_CALLS,
+        "Calls that entered through this node and were routed, by group and whose fault their failure is"
+    );
     describe_counter!(LOG_LINES_DROPPED, "Log lines dropped because stderr was too slow");
     describe_gauge!(READY, "Whether the node is ready");
     describe_gauge!(DEGRADED, "Whether the node is ready although no leader is known anywhere");

@@ -1,5 +1,6 @@
 //! Logs and metrics: installed once a process, never in the way of the data.
 
+mod call_accounts;
 mod cluster_gauges;
 mod grpc_metrics;
 mod logging;
@@ -7,6 +8,7 @@ pub mod metric_names;
 mod process;
 mod recorder;
 
+pub use call_accounts::{AccessLog, CallAccounts, EndedCall};
 pub use cluster_gauges::{Beside, ClusterGauges};
 pub use grpc_metrics::GrpcMetricsLayer;
 pub use logging::{

@@ -13,6 +13,7 @@ use rollcall_node::{
     api::{ArrivalLayer, InvokeApi, Invoker},
     config::CallLimits,
     limits::STREAM_CALLS,
+    telemetry::AccessLog,
 };
 use rollcall_proto::api::{
     CancelCall, InvokeRequest, InvokeResponse, InvokeStreamRequest, InvokeStreamResponse, Reason as Why,
@@ -151,9 +152,10 @@ async fn serve(script: Script, closing: CancellationToken) -> SocketAddr {
         max_timeout: Duration::from_secs(300),
         max_payload_bytes: 1 << 20,
     };
+    let log = AccessLog { lines_per_second: 0, slow: Duration::MAX };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let service = InvokeServiceServer::new(InvokeApi::new(script, limits, closing));
+    let service = InvokeServiceServer::new(InvokeApi::new(script, limits, log, closing));
     let server = Server::builder().layer(ArrivalLayer).add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     address

@@ -6,4 +6,5 @@ pub mod change;
 pub mod folder;
 pub mod founding;
 pub mod promotion;
+pub mod reaping;
 pub mod standing;

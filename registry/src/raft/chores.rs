@@ -1,21 +1,27 @@
 //! What a leader does on the side: writes the first command of a new cluster, promotes learners, finishes what was begun,
 //! keeps house.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::MissedTickBehavior;
 
 use super::{consensus::Consensus, housekeeping::Housekeeping, operator::Operator};
 use crate::{
     limits::CHORES_EVERY,
-    membership::{folder::Folder, promotion::Promotions},
+    membership::{folder::Folder, promotion::Promotions, reaping::Reaping},
     model::command::Command,
     routes::Routes,
 };
 
 /// Runs until Raft stops.
-pub(super) async fn run(consensus: Consensus, routes: Routes, folder: Arc<Folder>, operator: Operator) {
-    let mut promotions = Promotions::default();
+pub(super) async fn run(
+    consensus: Consensus,
+    routes: Routes,
+    folder: Arc<Folder>,
+    operator: Operator,
+    learner_ttl: Duration,
+) {
+    let (mut promotions, mut reaping) = (Promotions::default(), Reaping::default());
     let mut ticks = tokio::time::interval(CHORES_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut housekeeping = Housekeeping::default();
@@ -23,10 +29,12 @@ pub(super) async fn run(consensus: Consensus, routes: Routes, folder: Arc<Folder
         ticks.tick().await;
         if !consensus.leads_with_quorum() {
             promotions.clear();
+            reaping.clear();
         } else if routes.cluster_id().is_none() {
             found(&consensus, &folder).await;
         } else {
             tend(&operator, &mut promotions).await;
+            reap(&operator, &mut reaping, learner_ttl).await;
             housekeeping.tick(&consensus, &routes).await;
         }
     }
@@ -50,5 +58,15 @@ async fn tend(operator: &Operator, promotions: &mut Promotions) {
     }
     if let Err(error) = operator.finish().await {
         tracing::debug!(%error, "nothing that was begun was finished");
+    }
+}
+
+async fn reap(operator: &Operator, reaping: &mut Reaping, learner_ttl: Duration) {
+    match operator.reap_next(reaping, learner_ttl).await {
+        Ok(Some(node)) => {
+            tracing::info!(%node, ttl_s = learner_ttl.as_secs(), "removed a learner that was down for too long")
+        }
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, "a learner that is gone was not removed"),
     }
 }

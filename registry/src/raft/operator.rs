@@ -18,6 +18,7 @@ use crate::{
     membership::{
         change::{MembershipChange, MembershipChanged, MembershipError, Refusal, Voters, check_promotion},
         promotion::{Learner, Promotions},
+        reaping::Reaping,
     },
     model::{
         command::{Command, RemoveNode, SetSuffrage, Suffrage},
@@ -110,6 +111,28 @@ impl Operator {
                 .await?;
         }
         Ok(next)
+    }
+
+    /// Removes a learner that was down for as long as `ttl`; run by the leader, again and again. One whose vote an operator took
+    /// is the operator's to remove.
+    pub(super) async fn reap_next(
+        &self,
+        reaping: &mut Reaping,
+        ttl: Duration,
+    ) -> Result<Option<NodeId>, OperatorError> {
+        let members = self.consensus.metrics();
+        let learners = members.membership_config.membership().learner_ids().map(NodeId);
+        let is_down = |node: &Arc<NodeView>| {
+            !node.up && node.incarnation.0 != 0 && node.suffrage == Suffrage::Automatic
+        };
+        let down: Vec<Arc<NodeView>> =
+            learners.filter_map(|id| self.routes.node(id)).filter(is_down).collect();
+        let ids: Vec<NodeId> = down.iter().map(|node| node.id).collect();
+        let gone = reaping.next(Moment::now(), &ids, ttl);
+        if let Some(node) = down.iter().find(|node| Some(node.id) == gone) {
+            self.change(MembershipChange::Remove(node.name.to_string())).await?;
+        }
+        Ok(gone)
     }
 
     /// Ends what a former leader began: a change of the voters that has both sets in force, and a removal of which the

@@ -139,7 +139,9 @@ async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
         standing: standing.clone(),
     };
     let presence = tokio::spawn(presence.run()).abort_handle();
-    let chores = tokio::spawn(chores::run(consensus.clone(), routes, Arc::clone(&inner.folder), operator));
+    let learner_ttl = inner.config.learner_ttl;
+    let chores = chores::run(consensus.clone(), routes, Arc::clone(&inner.folder), operator, learner_ttl);
+    let chores = tokio::spawn(chores);
     let compactor = Compactor {
         consensus: consensus.clone(),
         log: inner.log.clone(),

@@ -92,6 +92,7 @@ fn config(place: &Place, join: &[Place], expect: usize) -> RegistryConfig {
         advertise: Addresses { peer: place.addr.to_string(), ..Addresses::default() },
         version: "test".to_owned(),
         voters: 3,
+        learner_ttl: std::time::Duration::ZERO,
         registration: Default::default(),
     }
 }

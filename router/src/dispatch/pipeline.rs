@@ -37,10 +37,36 @@ use crate::{
 pub struct Ended {
     /// The caller's name for it.
     pub tag: u64,
-    /// The call's own.
-    pub request_id: CompactString,
+    /// What it was.
+    pub call: CallFacts,
     /// Its end.
     pub result: Result<Reply, Failure>,
+}
+
+/// What is left to say of a call once it has ended.
+#[derive(Debug, Clone)]
+pub struct CallFacts {
+    /// Its own name.
+    pub request_id: CompactString,
+    /// The group that it named; may be empty for a device that is named.
+    pub group: CompactString,
+    /// The action.
+    pub action: CompactString,
+    /// When it came.
+    pub arrived: Instant,
+}
+
+impl CallFacts {
+    /// Those of this call.
+    pub fn of(call: &Call) -> Self {
+        let Call { request_id, group, action, arrived, .. } = call;
+        Self {
+            request_id: request_id.clone(),
+            group: group.clone(),
+            action: action.clone(),
+            arrived: *arrived,
+        }
+    }
 }
 
 /// Where a call is.
@@ -56,7 +82,7 @@ enum Way {
 struct Entry {
     id: u64,
     tag: u64,
-    request_id: CompactString,
+    facts: CallFacts,
     way: Way,
 }
 
@@ -110,17 +136,17 @@ impl<R: Registrar> Pipeline<R> {
         let vacant = self.entries.vacant_entry();
         self.sequence = self.sequence.wrapping_add(1);
         let (index, id) = (vacant.key(), name(vacant.key(), self.sequence));
-        let (deadline, request_id) = (call.deadline, call.request_id.clone());
+        let (deadline, facts) = (call.deadline, CallFacts::of(&call));
         let way = match self.router.dispatcher().depart(Box::new(call), &self.inbox, id) {
             Quick::Departed(departed) => Way::Quick(departed, self.deadlines.insert_at(id, deadline)),
             Quick::Ended(failure) => {
-                return self.ended.push_back(Ended { tag, request_id, result: Err(failure) });
+                return self.ended.push_back(Ended { tag, call: facts, result: Err(failure) });
             }
             Quick::Detour(call, attempts) => {
                 Way::Detour(detour(&self.router, &self.detours, id, call, attempts))
             }
         };
-        vacant.insert(Entry { id, tag, request_id, way });
+        vacant.insert(Entry { id, tag, facts, way });
         self.by_tag.insert(tag, index);
     }
 
@@ -131,7 +157,7 @@ impl<R: Registrar> Pipeline<R> {
         let Some(entry) = self.take(id) else { return };
         self.give_up(&entry.way);
         let failure = Failure::new(Reason::Cancelled, Outcome::Unknown, "the caller cancelled the call");
-        self.ended.push_back(Ended { tag, request_id: entry.request_id, result: Err(failure) });
+        self.ended.push_back(Ended { tag, call: entry.facts, result: Err(failure) });
     }
 
     /// The next call that has ended, in any order; pending while none has, also if none is in flight.
@@ -164,21 +190,21 @@ impl<R: Registrar> Pipeline<R> {
         match entry.way {
             Way::Quick(departed, key) | Way::Late(departed, key) => {
                 self.deadlines.try_remove(&key);
-                self.arrived(entry.tag, entry.request_id, departed, answer);
+                self.arrived(entry.tag, entry.facts, departed, answer);
             }
             Way::Detour(_) => {}
         }
     }
 
-    fn arrived(&mut self, tag: u64, request_id: CompactString, departed: Departed, answer: Answer) {
+    fn arrived(&mut self, tag: u64, facts: CallFacts, departed: Departed, answer: Answer) {
         match self.router.dispatcher().arrive(departed, answer) {
-            Ok(result) => self.ended.push_back(Ended { tag, request_id, result }),
+            Ok(result) => self.ended.push_back(Ended { tag, call: facts, result }),
             Err((call, attempts)) => {
                 let vacant = self.entries.vacant_entry();
                 self.sequence = self.sequence.wrapping_add(1);
                 let (index, id) = (vacant.key(), name(vacant.key(), self.sequence));
                 let way = Way::Detour(detour(&self.router, &self.detours, id, call, attempts));
-                vacant.insert(Entry { id, tag, request_id, way });
+                vacant.insert(Entry { id, tag, facts, way });
                 self.by_tag.insert(tag, index);
             }
         }
@@ -189,8 +215,8 @@ impl<R: Registrar> Pipeline<R> {
             // One that was aborted has its end already.
             Poll::Ready(Some(Err(_aborted))) => true,
             Poll::Ready(Some(Ok((id, result)))) => {
-                if let Some(Entry { tag, request_id, .. }) = self.take(id) {
-                    self.ended.push_back(Ended { tag, request_id, result });
+                if let Some(Entry { tag, facts, .. }) = self.take(id) {
+                    self.ended.push_back(Ended { tag, call: facts, result });
                 }
                 true
             }
@@ -213,7 +239,7 @@ impl<R: Registrar> Pipeline<R> {
             Way::Late(departed, _) => {
                 departed.forget();
                 let answer = Err(departed.too_late());
-                self.arrived(entry.tag, entry.request_id, departed, answer);
+                self.arrived(entry.tag, entry.facts, departed, answer);
             }
             Way::Detour(_) => self.put_back(entry),
         }

@@ -49,6 +49,7 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let founds = number < options.founders;
     let registry = Registry::start(RegistryConfig {
         voters: 3,
+        learner_ttl: std::time::Duration::ZERO,
         registration: Default::default(),
         name: format!("n{}", options.number + 1),
         data_dir: options.data_dir.clone(),
