@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     CliError, client,
-    output::{self, Form, Output},
+    output::{self, Form, Output, Watch},
     recover,
     shrink::Shrink,
 };
@@ -25,6 +25,9 @@ pub enum ClusterCommand {
         /// The form of the answer.
         #[command(flatten)]
         output: Output,
+        /// Whether to show it again.
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Hand leadership to another voter.
     TransferLeadership {
@@ -47,7 +50,9 @@ pub enum ClusterCommand {
 impl ClusterCommand {
     pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
-            Self::Status { nodes, output } => status(nodes, output).await,
+            Self::Status { nodes, output, watch } => {
+                watch.repeat(async || status(&nodes, output).await).await
+            }
             Self::TransferLeadership { to, nodes, output } => transfer_leadership(to, nodes, output).await,
             Self::Shrink(command) => command.run().await,
             Self::Recover(command) => command.run().await,
@@ -55,7 +60,7 @@ impl ClusterCommand {
     }
 }
 
-async fn status(nodes: client::Nodes, output: Output) -> Result<(), CliError> {
+async fn status(nodes: &client::Nodes, output: Output) -> Result<(), CliError> {
     let mut client = ClusterServiceClient::new(nodes.connect().await?);
     let status = client.get_cluster(GetClusterRequest {}).await?.into_inner();
     match output.output {

@@ -10,7 +10,7 @@ use tonic::transport::Channel;
 
 use super::{
     CliError, client,
-    output::{self, Form, Output},
+    output::{self, Form, Output, Watch},
     words,
 };
 use crate::limits::PAGE_MOST;
@@ -26,6 +26,9 @@ pub enum Nodes {
         /// The form of the answer.
         #[command(flatten)]
         output: Output,
+        /// Whether to show them again.
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Remove a node for good; its sessions end and it stops by itself.
     Remove(Named),
@@ -58,7 +61,7 @@ struct Changed {
 impl Nodes {
     pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
-            Self::List { nodes, output } => list(nodes, output).await,
+            Self::List { nodes, output, watch } => watch.repeat(async || list(&nodes, output).await).await,
             Self::Remove(named) => named.remove().await,
             Self::Promote(named) => named.promote().await,
             Self::Demote(named) => named.demote().await,
@@ -66,7 +69,7 @@ impl Nodes {
     }
 }
 
-async fn list(nodes: client::Nodes, output: Output) -> Result<(), CliError> {
+async fn list(nodes: &client::Nodes, output: Output) -> Result<(), CliError> {
     let all = all(nodes.connect().await?).await?;
     match output.output {
         Form::Json => {

@@ -1,10 +1,15 @@
 //! Answers for people as tables, for programs as JSON, one document or one line each.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{Table, presets};
 use serde_json::Value;
+
+use super::CliError;
 
 /// In which form answers are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -22,6 +27,46 @@ pub struct Output {
     #[arg(long, value_name = "FORM", value_enum, default_value_t = Form::Text)]
     pub output: Form,
 }
+
+/// `--watch`.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Watch {
+    /// Show it again and again, until Ctrl-C; every two seconds unless you say otherwise
+    #[arg(
+        long,
+        value_name = "EVERY",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2s",
+        value_parser = humantime::parse_duration
+    )]
+    pub watch: Option<Duration>,
+}
+
+impl Watch {
+    /// Shows something once, or again and again: what fails then is said, and tried again.
+    ///
+    /// # Errors
+    /// What it says, if it is shown once.
+    pub(super) async fn repeat(
+        self,
+        mut show: impl AsyncFnMut() -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let Some(every) = self.watch else { return show().await };
+        loop {
+            if io::stdout().is_terminal() {
+                print(CLEAR)?;
+            }
+            if let Err(error) = show().await {
+                eprintln!("rollcall: {error}");
+            }
+            tokio::time::sleep(every).await;
+        }
+    }
+}
+
+/// Clears a terminal and begins at its top.
+const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// A table without lines; empty cells show as a dash.
 pub(super) fn table<const N: usize>(

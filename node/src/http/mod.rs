@@ -34,7 +34,7 @@ pub struct Pages<C> {
 /// The pages as a router. It has to be served with the callers' addresses (`ConnectInfo<SocketAddr>`).
 ///
 /// `/livez` is 200 as long as the process answers. `/readyz` is 200 with `ready` or `degraded`, or 503 with the reasons,
-/// one a line. A POST to `/prestop` is answered when it is this node's turn to leave, see [`prestop`].
+/// one a line. A POST to `/prestop` is answered when it is this node's turn to leave, line by line until then.
 pub fn router<C: Cluster>(pages: Pages<C>) -> Router {
     Router::new()
         .route("/livez", get(async || "alive\n"))

@@ -67,6 +67,8 @@ fn what_the_documents_promise_is_accepted() {
         "rollcall devices policy",
         "rollcall devices policy --registration known --record-ttl 7days",
         "rollcall nodes list",
+        "rollcall nodes list --watch",
+        "rollcall cluster status --watch=500ms",
         "rollcall cluster status --output json",
         "rollcall route explain phone-1 --from n2",
         "rollcall config print --name n1 --output json",
