@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rollcall_transport::Access;
 use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
@@ -31,7 +32,8 @@ pub struct AgentHandle {
 }
 
 impl Agent {
-    /// Starts with the servers: `http://HOST:PORT` of the nodes' device listeners.
+    /// Starts with the servers: `http://HOST:PORT` of the nodes' device listeners, or `https://HOST:PORT` where they have
+    /// certificates; all of the same kind.
     pub fn builder<S: Into<String>>(servers: impl IntoIterator<Item = S>) -> AgentBuilder {
         AgentBuilder { site: Site::builder(servers), device: Device::new(""), id: None }
     }
@@ -92,6 +94,13 @@ impl AgentBuilder {
     #[must_use]
     pub fn in_order(mut self) -> Self {
         self.site = self.site.in_order();
+        self
+    }
+
+    /// Whom it trusts, and as whom it attaches. By default it trusts as the system does, and is nobody in particular.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.site = self.site.access(access);
         self
     }
 

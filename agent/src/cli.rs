@@ -1,9 +1,10 @@
 //! The command line of `rollcall-agent`, and what it does with it.
 
-use std::{future::Future, io::IsTerminal, process::ExitCode, time::Duration};
+use std::{future::Future, io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use rollcall_transport::{Access, AccessFiles, IdentityFiles, TlsError};
 use tokio::runtime::{self, Handle, Runtime};
 use tracing_subscriber::EnvFilter;
 
@@ -63,6 +64,18 @@ pub struct Options {
     /// How long running calls may go on after a signal to stop, in seconds.
     #[arg(long, env = "ROLLCALL_AGENT_GRACE_S", value_name = "SECONDS", default_value_t = 10)]
     grace_s: u64,
+    /// PEM file with the authorities whose nodes are trusted, for https:// servers; by default the system's.
+    #[arg(long, env = "ROLLCALL_AGENT_CA", value_name = "PATH")]
+    ca: Option<PathBuf>,
+    /// PEM file with the device's certificate.
+    #[arg(long, env = "ROLLCALL_AGENT_CERT", value_name = "PATH", requires = "key")]
+    cert: Option<PathBuf>,
+    /// PEM file with its key.
+    #[arg(long, env = "ROLLCALL_AGENT_KEY", value_name = "PATH", requires = "cert")]
+    key: Option<PathBuf>,
+    /// File with the device's token and nothing else; read again at each connection.
+    #[arg(long, env = "ROLLCALL_AGENT_TOKEN_FILE", value_name = "PATH")]
+    token_file: Option<PathBuf>,
     /// How log lines look.
     #[arg(long, env = "ROLLCALL_AGENT_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -101,8 +114,15 @@ impl Options {
         installed.map_err(|error| anyhow::anyhow!(error))
     }
 
-    fn start(self, handlers: Handle) -> AgentHandle {
+    fn access(&self) -> Result<Access, TlsError> {
+        let own = self.cert.clone().zip(self.key.clone());
+        let identity = own.map(|(certificate, key)| IdentityFiles { certificate, key });
+        Access::load(AccessFiles { ca: self.ca.clone(), identity, token: self.token_file.clone() })
+    }
+
+    fn start(self, access: Access, handlers: Handle) -> AgentHandle {
         let mut agent = Agent::builder(self.server)
+            .access(access)
             .handlers_on(handlers)
             .device(self.device_id)
             .namespace(self.namespace)
@@ -150,8 +170,15 @@ impl Drop for Handlers {
 /// The handlers' threads cannot be started.
 pub async fn run(options: Options, signal: impl Future<Output = &'static str>) -> anyhow::Result<ExitCode> {
     let grace = Duration::from_secs(options.grace_s);
+    let access = match options.access() {
+        Ok(access) => access,
+        Err(error) => {
+            tracing::error!(%error, "the configuration cannot be used");
+            return Ok(ExitCode::from(2));
+        }
+    };
     let handlers = Handlers::start().context("cannot start the handlers' threads")?;
-    let agent = options.start(handlers.handle());
+    let agent = options.start(access, handlers.handle());
     let reason = tokio::select! {
         name = signal => {
             tracing::info!(signal = name, ?grace, "stopping: running calls may finish");

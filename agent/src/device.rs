@@ -31,8 +31,8 @@ pub enum InvalidDevice {
     /// There is no server to connect to.
     #[error("no server is given")]
     NoServer,
-    /// A server's URL is not `http://HOST:PORT`.
-    #[error("server {0:?} is not of the form http://HOST:PORT")]
+    /// A server's URL is not `http://HOST:PORT` or `https://HOST:PORT`.
+    #[error("server {0:?} is not of the form http://HOST:PORT or https://HOST:PORT")]
     Server(String),
     /// A name is empty or too long.
     #[error("{what} {name:?} must have 1 to {max} bytes", max = limits::NAME_BYTES)]

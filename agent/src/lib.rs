@@ -52,6 +52,7 @@ pub use call::{Call, HandlerError, Reply};
 pub use device::{Device, InvalidDevice};
 pub use handler::Handler;
 pub use rollcall_proto::device::CloseCode;
+pub use rollcall_transport::{Access, AccessFiles, IdentityFiles, TlsError};
 pub use site::{Site, SiteBuilder, SiteHandle};
 pub use state::{AgentState, StopReason};
 pub use stats::ConnectionStats;

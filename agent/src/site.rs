@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
+use rollcall_transport::Access;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
@@ -24,6 +25,7 @@ pub struct SiteBuilder {
     agent: String,
     order: Order,
     executor: Option<Handle>,
+    access: Access,
 }
 
 /// The order in which servers are tried until one has been good.
@@ -54,7 +56,8 @@ pub struct SiteHandle {
 }
 
 impl Site {
-    /// Starts with the servers: `http://HOST:PORT` of the nodes' device listeners.
+    /// Starts with the servers: `http://HOST:PORT` of the nodes' device listeners, or `https://HOST:PORT` where they have
+    /// certificates; all of the same kind.
     pub fn builder<S: Into<String>>(servers: impl IntoIterator<Item = S>) -> SiteBuilder {
         SiteBuilder {
             servers: servers.into_iter().map(Into::into).collect(),
@@ -62,6 +65,7 @@ impl Site {
             agent: concat!("rollcall-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
             order: Order::Shuffled,
             executor: None,
+            access: Access::default(),
         }
     }
 }
@@ -86,6 +90,13 @@ impl SiteBuilder {
     #[must_use]
     pub fn in_order(mut self) -> Self {
         self.order = Order::AsGiven;
+        self
+    }
+
+    /// Whom it trusts, and as whom it attaches. By default it trusts as the system does, and is nobody in particular.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
         self
     }
 
@@ -131,7 +142,9 @@ impl SiteBuilder {
                 let sessions = self.devices.iter().map(session).collect();
                 let core = Core::new(rand::random_range(1..=u64::MAX), servers, sessions);
                 let executor = self.executor.unwrap_or_else(Handle::current);
-                tokio::spawn(Worker::new(core, self.devices, told, self.agent, executor).run(inbox));
+                tokio::spawn(
+                    Worker::new(core, self.devices, told, self.agent, executor, self.access).run(inbox),
+                );
             }
             Err(invalid) => tracing::error!(reason = %invalid, "the configuration cannot be used"),
         }

@@ -243,8 +243,8 @@ async fn what_cannot_be_attached_is_not_even_tried() {
     let none: [&str; 0] = [];
     let base = || Agent::builder(["http://h:1"]).device("phone-1").group("sign");
     assert_eq!(stopped(Agent::builder(none).device("d").group("g")).await, InvalidDevice::NoServer.into());
-    let server = InvalidDevice::Server("https://h:1".into());
-    assert_eq!(stopped(Agent::builder(["https://h:1"]).device("d").group("g")).await, server.into());
+    let server = InvalidDevice::Server("ftp://h:1".into());
+    assert_eq!(stopped(Agent::builder(["ftp://h:1"]).device("d").group("g")).await, server.into());
     let id = InvalidDevice::Name { what: "device id", name: String::new() };
     assert_eq!(stopped(base().device("")).await, id.into());
     let capacity = InvalidDevice::Count { what: "calls of capacity", found: 0, min: 1, max: 65_536 };

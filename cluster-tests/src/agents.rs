@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{bail, ensure};
 use bytes::Bytes;
-use rollcall_agent::{Agent, AgentHandle, AgentState, Call, HandlerError, Reply};
+use rollcall_agent::{Access, Agent, AgentHandle, AgentState, Call, HandlerError, Reply};
 
 use tokio::sync::watch;
 
@@ -42,6 +42,7 @@ pub struct Lab {
     labels: Vec<(String, String)>,
     capacity: u32,
     journal: Option<Arc<Journal>>,
+    access: Access,
 }
 
 impl Lab {
@@ -53,6 +54,7 @@ impl Lab {
             labels: Vec::new(),
             capacity: 1,
             journal: None,
+            access: Access::default(),
         }
     }
 
@@ -60,6 +62,13 @@ impl Lab {
     #[must_use]
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.labels.push((key.into(), value.into()));
+        self
+    }
+
+    /// Comes in so.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
         self
     }
 
@@ -92,6 +101,7 @@ impl Lab {
         let counts = Arc::new(Counts::default());
         let mut agent = Agent::builder(servers.to_vec())
             .in_order()
+            .access(self.access)
             .device(self.device_id.clone())
             .capacity(self.capacity);
         for group in &self.groups {

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use rollcall_agent::Access;
 use rollcall_proto::api::{
     Device, GetClusterRequest, GetClusterResponse, GetDeviceRequest, InvokeRequest, InvokeResponse,
     ListNodesRequest, Node, cluster_service_client::ClusterServiceClient,
     invoke_service_client::InvokeServiceClient, registry_service_client::RegistryServiceClient,
 };
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
-};
+use rollcall_transport::AuthorizedChannel;
+use tonic::{Status, transport::Endpoint};
 
 use crate::limits;
 
@@ -22,13 +21,13 @@ pub struct Api {
     /// The name of the node that is asked.
     pub node: String,
     /// Its calls.
-    pub invoke: InvokeServiceClient<Channel>,
+    pub invoke: InvokeServiceClient<AuthorizedChannel>,
     /// Its registry.
-    pub registry: RegistryServiceClient<Channel>,
+    pub registry: RegistryServiceClient<AuthorizedChannel>,
     /// Its cluster.
-    pub cluster: ClusterServiceClient<Channel>,
+    pub cluster: ClusterServiceClient<AuthorizedChannel>,
     /// Its connection, for other services.
-    pub channel: Channel,
+    pub channel: AuthorizedChannel,
 }
 
 /// A call to any device of a group, with an empty payload.
@@ -41,9 +40,10 @@ impl Api {
     ///
     /// # Errors
     /// The URL is malformed.
-    pub(crate) fn at(node: &str, url: &str) -> anyhow::Result<Self> {
+    pub fn at(node: &str, url: &str, access: &Access) -> anyhow::Result<Self> {
         let endpoint = Endpoint::from_shared(url.to_owned()).context("not a URL")?;
-        let channel = endpoint.connect_timeout(limits::ASK_PATIENCE).connect_lazy();
+        let endpoint = endpoint.connect_timeout(limits::ASK_PATIENCE);
+        let channel = access.authorize(endpoint.connect_with_connector_lazy(access.connector()));
         let invoke = InvokeServiceClient::new(channel.clone())
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES);

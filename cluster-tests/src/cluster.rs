@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
+use rollcall_agent::Access;
 use rollcall_proto::api::{NodeRole, NodeState};
 
 use crate::{
-    Addresses, Binaries, ClusterPlan, Network, Node, Scratch, binaries, node::NodePlan, ports::PortBlock,
-    turn::Turn, wait::wait_until,
+    Addresses, Binaries, Certificates, ClusterPlan, Network, Node, Scratch, binaries, node::NodePlan,
+    ports::PortBlock, turn::Turn, wait::wait_until,
 };
 
 /// What the nodes log, as `--log-level` takes it: `CLUSTER_TESTS_LOG=info,rollcall_registry=debug cargo test …`.
@@ -23,6 +24,7 @@ pub struct Cluster {
     plan: ClusterPlan,
     binaries: Binaries,
     network: Option<Network>,
+    certificates: Option<Certificates>,
     /// How often a node was given other addresses; each takes a place of its own.
     moves: u16,
     _turn: Option<Turn>,
@@ -40,9 +42,15 @@ impl Cluster {
     pub(crate) async fn prepare(plan: ClusterPlan) -> anyhow::Result<Self> {
         let binaries = binaries().await?.clone();
         let turn = if plan.beside_another { None } else { Some(Turn::take().await?) };
+        let scratch = Scratch::new("cluster")?;
+        let certificates = match plan.is_secured {
+            true => Some(Certificates::make(&scratch.folder("certificates")?, &[], &["harness"]).await?),
+            false => None,
+        };
         let mut cluster = Self {
             nodes: Vec::new(),
-            scratch: Scratch::new("cluster")?,
+            scratch,
+            certificates,
             ports: PortBlock::claim()?,
             network: if plan.own_network { Network::open()? } else { None },
             plan,
@@ -50,6 +58,11 @@ impl Cluster {
             moves: 0,
             _turn: turn,
         };
+        if let Some(certificates) = &cluster.certificates {
+            let names: Vec<String> = (1..=9).map(|number| format!("n{number}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            certificates.renew(&names, &[], 30).await?;
+        }
         for _ in 0..cluster.plan.founders {
             cluster.add_node()?;
         }
@@ -73,7 +86,8 @@ impl Cluster {
                 name: &name,
                 addresses,
                 data_dir: self.data_dir(&name)?,
-                flags: self.flags(number)?,
+                flags: self.flags(number, &name)?,
+                access: self.access()?,
                 logs: self.scratch.folder("logs")?,
                 namespace: host.map(|host| host.namespace),
             },
@@ -112,8 +126,25 @@ impl Cluster {
         }
     }
 
-    fn flags(&self, number: u16) -> anyhow::Result<Vec<String>> {
-        let mut flags = vec!["--join".to_owned(), self.founders()?];
+    /// How the harness comes in; `None`: everything is plain.
+    fn access(&self) -> anyhow::Result<Option<Access>> {
+        self.certificates.as_ref().map(|certificates| certificates.access(Some("harness"))).transpose()
+    }
+
+    /// The certificates of a secured cluster.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn certificates(&self) -> anyhow::Result<&Certificates> {
+        self.certificates.as_ref().context("the cluster is not secured")
+    }
+
+    fn flags(&self, number: u16, name: &str) -> anyhow::Result<Vec<String>> {
+        let mut flags = match &self.certificates {
+            Some(certificates) => certificates.flags(name),
+            None => vec!["--insecure".to_owned()],
+        };
+        flags.extend(["--join".to_owned(), self.founders()?]);
         if number < self.plan.founders {
             flags.extend(["--bootstrap-expect".to_owned(), self.plan.founders.to_string()]);
         }

@@ -4,13 +4,14 @@ use anyhow::Context;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use rollcall_agent::Access;
 use tokio::time::timeout;
 
 use crate::limits;
 
 /// A GET: the status and the body.
-pub(crate) async fn get(url: &str) -> anyhow::Result<(u16, String)> {
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+pub(crate) async fn get(url: &str, access: &Access) -> anyhow::Result<(u16, String)> {
+    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(access.connector());
     let ask = async {
         let answer = client.get(url.parse()?).await?;
         let status = answer.status().as_u16();

@@ -7,6 +7,7 @@
 mod agents;
 mod api;
 mod binaries;
+mod certificates;
 mod cli;
 mod cluster;
 mod disk;
@@ -34,6 +35,7 @@ mod warden;
 pub use agents::{AgentProcess, Lab, LabDevice};
 pub use api::{Api, call};
 pub use binaries::{Binaries, binaries, build_under_test};
+pub use certificates::Certificates;
 pub use cli::{Cli, Ran};
 pub use cluster::Cluster;
 pub use disk::SmallDisk;

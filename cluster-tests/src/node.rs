@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use parking_lot::Mutex;
+use rollcall_agent::Access;
 use rustix::process::Signal;
 
 use crate::{Api, Binaries, Process, http, limits, ports::PortBlock};
@@ -69,6 +70,7 @@ pub struct Node {
     logs: PathBuf,
     program: PathBuf,
     namespace: Option<String>,
+    access: Option<Access>,
     boots: AtomicU32,
     running: Mutex<Option<(Process, Wanted)>>,
 }
@@ -82,6 +84,7 @@ pub(crate) struct NodePlan<'a> {
     pub(crate) flags: Vec<String>,
     pub(crate) logs: PathBuf,
     pub(crate) namespace: Option<String>,
+    pub(crate) access: Option<Access>,
 }
 
 impl Node {
@@ -94,6 +97,7 @@ impl Node {
             logs: plan.logs,
             program: binaries.rollcall.clone(),
             namespace: plan.namespace,
+            access: plan.access,
             boots: AtomicU32::new(0),
             running: Mutex::new(None),
         }
@@ -109,6 +113,7 @@ impl Node {
             logs: self.logs.clone(),
             program: self.program.clone(),
             namespace: self.namespace.clone(),
+            access: self.access.clone(),
             boots: AtomicU32::new(self.boots.load(Ordering::Relaxed)),
             running: Mutex::new(None),
         }
@@ -270,17 +275,30 @@ impl Node {
     /// # Errors
     /// The address is malformed.
     pub fn api(&self) -> anyhow::Result<Api> {
-        Api::at(&self.name, &self.api_url())
+        Api::at(&self.name, &self.api_url(), &self.access.clone().unwrap_or_default())
+    }
+
+    fn url(&self, port: u16) -> String {
+        let scheme = if self.access.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}:{port}", self.addresses.host)
+    }
+
+    /// Has the process look at its files again (SIGHUP).
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn hang_up(&self) -> anyhow::Result<()> {
+        self.send(Signal::HUP, Wanted::Running)
     }
 
     /// Where services reach it.
     pub fn api_url(&self) -> String {
-        format!("http://{}:{}", self.addresses.host, self.addresses.api)
+        self.url(self.addresses.api)
     }
 
     /// Where devices reach it.
     pub fn device_url(&self) -> String {
-        format!("http://{}:{}", self.addresses.host, self.addresses.device)
+        self.url(self.addresses.device)
     }
 
     /// Where other nodes reach it.
@@ -293,7 +311,8 @@ impl Node {
     /// # Errors
     /// Nothing answers.
     pub async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
-        http::get(&format!("http://{}:{}{path}", self.addresses.host, self.addresses.http)).await
+        let access = self.access.clone().unwrap_or_default();
+        http::get(&format!("{}{path}", self.url(self.addresses.http)), &access).await
     }
 
     /// Fails if the process ended though nobody ended it, or if it panicked.

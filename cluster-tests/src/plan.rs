@@ -10,12 +10,20 @@ pub struct ClusterPlan {
     pub(crate) beside_another: bool,
     pub(crate) data_dirs: Vec<(String, std::path::PathBuf)>,
     pub(crate) own_network: bool,
+    pub(crate) is_secured: bool,
 }
 
 impl ClusterPlan {
     /// A cluster of so many founders, `n1` and up.
     pub fn of(founders: u16) -> Self {
-        Self { founders, flags: Vec::new(), beside_another: false, data_dirs: Vec::new(), own_network: false }
+        Self {
+            founders,
+            flags: Vec::new(),
+            beside_another: false,
+            data_dirs: Vec::new(),
+            own_network: false,
+            is_secured: false,
+        }
     }
 
     /// Passes `--name value` to every node.
@@ -45,6 +53,14 @@ impl ClusterPlan {
     #[must_use]
     pub fn own_network(mut self) -> Self {
         self.own_network = true;
+        self
+    }
+
+    /// Gives each node certificates, instead of starting it with `--insecure`: everything speaks by TLS, and what the
+    /// harness itself asks comes as the client `harness`.
+    #[must_use]
+    pub fn secured(mut self) -> Self {
+        self.is_secured = true;
         self
     }
 

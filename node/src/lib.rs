@@ -11,4 +11,5 @@ pub mod dev;
 pub mod http;
 pub mod lifecycle;
 pub mod limits;
+pub mod security;
 pub mod telemetry;

@@ -79,6 +79,9 @@ pub const PROCESS_SHOWN: Duration = Duration::from_secs(5);
 /// How often histograms are folded; without it they grow.
 pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
+/// How often the files of certificates are looked at; a renewed one is there long before the old one ends.
+pub const CERTIFICATES_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Open files below which a start warns: each device connection needs one.
 pub const OPEN_FILES_LEAST: u64 = 65_536;
 

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use rollcall_transport::Connector;
 use tokio::{
     sync::{Notify, OnceCell, Semaphore},
     task::AbortHandle,
@@ -54,6 +55,8 @@ pub struct RegistryConfig {
     /// After how long a learner that is down counts as gone and is removed; zero: never. The leader's counts; give the same to
     /// all.
     pub learner_ttl: Duration,
+    /// How peers are dialled.
+    pub connector: Connector,
 }
 
 /// The cluster as this node sees it now.
@@ -171,19 +174,7 @@ impl Registry {
 
     /// The cluster as this node sees it now.
     pub fn status(&self) -> ClusterStatus {
-        let inner = &self.inner;
-        let lease_held = inner.lease.held(Moment::now());
-        let known = ClusterStatus {
-            cluster_id: inner.routes.cluster_id().or(inner.folder.seat().map(|seat| seat.cluster)),
-            name: inner.folder.name().to_owned(),
-            applied: inner.routes.applied_index(),
-            lease_held,
-            ..ClusterStatus::default()
-        };
-        match inner.seated.get() {
-            Some(seated) => raft::status(seated, known),
-            None => known,
-        }
+        self.inner.status()
     }
 
     /// How long this node's lease holds if no beat follows. Zero: it does not hold.
@@ -352,4 +343,20 @@ fn check(config: &RegistryConfig) -> Result<(), StartError> {
         ));
     }
     Ok(())
+}
+
+impl Inner {
+    pub(crate) fn status(&self) -> ClusterStatus {
+        let known = ClusterStatus {
+            cluster_id: self.routes.cluster_id().or(self.folder.seat().map(|seat| seat.cluster)),
+            name: self.folder.name().to_owned(),
+            applied: self.routes.applied_index(),
+            lease_held: self.lease.held(Moment::now()),
+            ..ClusterStatus::default()
+        };
+        match self.seated.get() {
+            Some(seated) => raft::status(seated, known),
+            None => known,
+        }
+    }
 }

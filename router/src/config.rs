@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use rollcall_transport::Connector;
+
 use crate::limits;
 
 /// The router's settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RouterConfig {
     /// This node's name, for devices and replies.
     pub node_name: String,
@@ -24,6 +26,8 @@ pub struct RouterConfig {
     pub connects_per_second: u32,
     /// Connections to each peer.
     pub links_per_peer: usize,
+    /// How peers are dialled.
+    pub connector: Connector,
 }
 
 impl Default for RouterConfig {
@@ -37,6 +41,7 @@ impl Default for RouterConfig {
             calls_in_flight: limits::CALLS_IN_FLIGHT,
             connects_per_second: limits::CONNECTS_PER_SECOND,
             links_per_peer: limits::LINKS_PER_PEER,
+            connector: Connector::default(),
         }
     }
 }

@@ -1,3 +1,30 @@
 //! Connections between all who speak with each other, plain or by TLS, at both ends.
 //!
 //! The only door to rustls. Nothing here knows of devices, calls or consensus.
+
+mod access;
+mod certificate;
+mod client;
+mod connection;
+mod connector;
+mod error;
+mod files;
+mod incoming;
+mod kept;
+pub mod limits;
+pub mod metrics;
+mod nodes_only;
+mod pinned;
+mod server;
+mod token;
+
+pub use access::{Access, AccessFiles, AuthorizedChannel};
+pub use certificate::PeerCertificate;
+pub use client::{ClientFiles, ClientTls, Trust};
+pub use connection::{Connection, Peer};
+pub use connector::Connector;
+pub use error::TlsError;
+pub use files::IdentityFiles;
+pub use incoming::{Incoming, incoming};
+pub use kept::{Kept, Made, Source};
+pub use server::{Clients, Protocols, ServerFiles, ServerTls};

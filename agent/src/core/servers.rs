@@ -54,7 +54,13 @@ impl Servers {
             return;
         }
         self.fill(random);
-        for addr in addrs.iter().take(limits::LEARNED_SERVERS).rev().filter_map(|addr| url(addr)) {
+        for addr in addrs
+            .iter()
+            .take(limits::LEARNED_SERVERS)
+            .rev()
+            .filter_map(|addr| self.url(addr))
+            .collect::<Vec<_>>()
+        {
             self.round.retain(|server| *server != addr);
             self.round.push_front(addr);
         }
@@ -63,8 +69,19 @@ impl Servers {
     /// Where the cluster's nodes are reached: replaces what was learned before.
     pub(crate) fn learn(&mut self, addrs: &[String]) {
         let known = |addr: &String| !self.own.contains(addr);
-        self.learned =
-            addrs.iter().filter_map(|addr| url(addr)).filter(known).take(limits::LEARNED_SERVERS).collect();
+        self.learned = addrs
+            .iter()
+            .filter_map(|addr| self.url(addr))
+            .filter(known)
+            .take(limits::LEARNED_SERVERS)
+            .collect();
+    }
+
+    /// What a node names is spoken to as the configured servers are: nobody is talked out of TLS.
+    fn url(&self, addr: &str) -> Option<String> {
+        let secure = self.own.first().is_some_and(|server| server.starts_with(SECURE));
+        let rest = addr.trim().trim_start_matches(PLAIN).trim_start_matches(SECURE);
+        url(&format!("{}{rest}", if secure { SECURE } else { PLAIN }))
     }
 
     /// A new round: the last good server, the others from a random one on (a dead node's devices must not all fall on
@@ -86,13 +103,19 @@ impl Servers {
     }
 }
 
-/// An address as a URL; `None` if it is not one.
+const PLAIN: &str = "http://";
+const SECURE: &str = "https://";
+
+/// An address as a URL, plain unless it says otherwise; `None` if it is not one.
 pub(crate) fn url(addr: &str) -> Option<String> {
     let addr = addr.trim().trim_end_matches('/');
-    let rest = addr.strip_prefix("http://").unwrap_or(addr);
+    let (scheme, rest) = match addr.strip_prefix(SECURE) {
+        Some(rest) => (SECURE, rest),
+        None => (PLAIN, addr.strip_prefix(PLAIN).unwrap_or(addr)),
+    };
     let (host, port) = rest.rsplit_once(':')?;
     let plain = !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ']);
-    (plain && port.parse::<u16>().is_ok_and(|port| port != 0)).then(|| format!("http://{rest}"))
+    (plain && port.parse::<u16>().is_ok_and(|port| port != 0)).then(|| format!("{scheme}{rest}"))
 }
 
 #[cfg(test)]
@@ -132,6 +155,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_node_names_is_spoken_to_as_the_configured_servers_are() {
+        let mut servers = Servers::new(vec!["https://a:1".to_owned()]);
+        servers.learn(&["b:1".into(), "http://c:1".into()]);
+        servers.prefer(&["http://d:1".into()], 0.0);
+        let all: Vec<String> = (0..4).map(|_| servers.next(0.0)).collect();
+        assert_eq!(all, ["https://d:1", "https://a:1", "https://b:1", "https://c:1"]);
+    }
+
+    #[test]
     fn learned_addresses_join_the_list_and_replace_older_ones() {
         let mut servers = three();
         servers.learn(&["d:1".into(), "a:1".into()]);
@@ -143,8 +175,9 @@ mod tests {
     #[test]
     fn an_address_is_a_host_and_a_port_and_nothing_else() {
         assert_eq!(url("h:7401").as_deref(), Some("http://h:7401"));
+        assert_eq!(url("https://h:7401").as_deref(), Some("https://h:7401"));
         assert_eq!(url(" http://[::1]:7401/ ").as_deref(), Some("http://[::1]:7401"));
-        for bad in ["", "h", "h:", "h:0", "h:99999", "https://h:1", "http://u@h:1", "http://h:1/path", ":1"] {
+        for bad in ["", "h", "h:", "h:0", "h:99999", "ftp://h:1", "http://u@h:1", "http://h:1/path", ":1"] {
             assert_eq!(url(bad), None, "{bad:?}");
         }
     }

@@ -1,14 +1,13 @@
 //! Opens a connection and reads it: everything that comes is passed to the worker.
 
-use std::time::Duration;
-
 use futures::FutureExt;
 use rollcall_proto::device::{
     AttachRequest, AttachResponse, CloseCode, Hello, attach_request::Frame,
     device_service_client::DeviceServiceClient,
 };
+use rollcall_transport::Access;
 use tokio::sync::mpsc;
-use tonic::{Code, Status, Streaming, transport::Endpoint};
+use tonic::{Code, Request, Status, Streaming, transport::Endpoint};
 
 use super::shell::Event;
 use crate::{
@@ -25,8 +24,14 @@ pub(super) fn hello(agent: &str) -> AttachRequest {
 }
 
 /// Opens the connection, then reads it to its end. Says `Lost` exactly once, at the end.
-pub(super) async fn run(link: LinkId, server: String, outbox: Outbox, events: mpsc::Sender<Event>) {
-    let fault = match tokio::time::timeout(limits::DIAL_PATIENCE, open(&server, outbox)).await {
+pub(super) async fn run(
+    link: LinkId,
+    server: String,
+    access: Access,
+    outbox: Outbox,
+    events: mpsc::Sender<Event>,
+) {
+    let fault = match tokio::time::timeout(limits::DIAL_PATIENCE, open(&server, &access, outbox)).await {
         Ok(Ok(frames)) => read(link, frames, &events).await,
         Ok(Err(fault)) => fault,
         Err(_) => Fault::transient(format!("{server} did not answer within {:?}", limits::DIAL_PATIENCE)),
@@ -35,21 +40,23 @@ pub(super) async fn run(link: LinkId, server: String, outbox: Outbox, events: mp
     let _ = events.send(Event::Lost(link, fault)).await;
 }
 
-async fn open(server: &str, outbox: Outbox) -> Result<Streaming<AttachResponse>, Fault> {
+async fn open(server: &str, access: &Access, outbox: Outbox) -> Result<Streaming<AttachResponse>, Fault> {
     let unreachable =
         |error: tonic::transport::Error| Fault::transient(format!("{server}: {}", root(&error)));
     let channel = Endpoint::from_shared(server.to_owned())
         .map_err(unreachable)?
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(Duration::from_secs(30)))
         .http2_keep_alive_interval(limits::KEEPALIVE_INTERVAL)
         .keep_alive_timeout(limits::KEEPALIVE_PATIENCE)
         .keep_alive_while_idle(true)
-        .connect()
+        .connect_with_connector(access.connector())
         .await
         .map_err(unreachable)?;
     let mut client = DeviceServiceClient::new(channel).max_decoding_message_size(limits::FRAME_BYTES);
-    let response = client.attach(outbox).await.map_err(|status| fault(server, &status))?;
+    let mut request = Request::new(outbox);
+    if let Some(value) = access.authorization().await.and_then(|value| value.to_str().ok()?.parse().ok()) {
+        request.metadata_mut().insert("authorization", value);
+    }
+    let response = client.attach(request).await.map_err(|status| fault(server, &status))?;
     Ok(response.into_inner())
 }
 

@@ -4,6 +4,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 use rollcall_proto::device::{self as wire, AttachResponse};
+use rollcall_transport::Access;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
@@ -65,6 +66,7 @@ pub(crate) struct Worker {
     agent: String,
     /// Runs the handlers.
     executor: Handle,
+    access: Access,
     started: Instant,
     wires: HashMap<LinkId, Wire>,
     handlers: HashMap<CallId, AbortHandle>,
@@ -77,7 +79,14 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// A worker for these devices; what becomes of them is told to `told`, in the same order.
-    pub(crate) fn new(core: Core, devices: Vec<Device>, told: Told, agent: String, executor: Handle) -> Self {
+    pub(crate) fn new(
+        core: Core,
+        devices: Vec<Device>,
+        told: Told,
+        agent: String,
+        executor: Handle,
+        access: Access,
+    ) -> Self {
         Self {
             core,
             devices,
@@ -85,6 +94,7 @@ impl Worker {
             stats: told.stats,
             agent,
             executor,
+            access,
             started: Instant::now(),
             wires: HashMap::new(),
             handlers: HashMap::new(),
@@ -202,7 +212,7 @@ impl Worker {
     fn dial(&mut self, link: LinkId, server: String) {
         let (outgoing, incoming) = mpsc::channel(limits::OUTBOX_FRAMES);
         let outbox = Outbox::new(incoming, self.written.0.clone());
-        let task = tokio::spawn(dial::run(link, server, outbox, self.events.0.clone()));
+        let task = tokio::spawn(dial::run(link, server, self.access.clone(), outbox, self.events.0.clone()));
         self.wires.insert(link, Wire { outgoing: Some(outgoing), reader: task.abort_handle() });
         self.send(link, Outgoing::Frame(Box::new(dial::hello(&self.agent))));
     }

@@ -8,6 +8,12 @@
 {{- if and (eq $values.device.external "perPod") (gt (int $values.learners.replicas) 0) (not (contains "{pod}" $values.device.perPod.hostname)) -}}
 {{- fail "device.perPod.hostname: with learners it must contain {pod}; their numbers are the voting nodes' again" -}}
 {{- end -}}
+{{- if not (or $values.insecure $values.tls.secretName) -}}
+{{- fail "tls.secretName: without certificates the nodes start only with insecure=true" -}}
+{{- end -}}
+{{- if and (not $values.tls.secretName) (or $values.tls.peerSecretName $values.tls.clientCaSecretName) -}}
+{{- fail "tls.secretName: the other Secrets need it" -}}
+{{- end -}}
 {{- end }}
 
 {{/* Not empty if Rollcall is asked before an upgrade whether it may have so few replicas. */}}

@@ -9,6 +9,17 @@ device_addr = "{{ .Values.listenAddress }}:7401"
 peer_addr = "{{ .Values.listenAddress }}:7402"
 http_addr = "{{ .Values.listenAddress }}:7403"
 drain_grace = "{{ int .Values.drainGraceSeconds }}s"
+insecure = {{ .Values.insecure }}
+{{- if .Values.tls.secretName }}
+tls_cert = "/etc/rollcall-tls/tls.crt"
+tls_key = "/etc/rollcall-tls/tls.key"
+peer_cert = "/etc/rollcall-peer-tls/tls.crt"
+peer_key = "/etc/rollcall-peer-tls/tls.key"
+peer_ca = "/etc/rollcall-peer-tls/ca.crt"
+{{- if .Values.tls.clientCaSecretName }}
+client_ca = "/etc/rollcall-client-ca/ca.crt"
+{{- end }}
+{{- end }}
 {{- range $key, $value := .Values.config }}
 {{ $key }} = {{ $value | toJson }}
 {{- end }}
@@ -51,6 +62,12 @@ drain_grace = "{{ int .Values.drainGraceSeconds }}s"
 {{- end }}
 - name: ROLLCALL_ADVERTISE_DEVICE_ADDR
   value: {{ include "rollcall.perPod" (dict "text" $hostname "pod" "$(POD_NAME)" "index" "$(POD_INDEX)") }}:{{ $values.device.service.port }}
+{{- end }}
+{{- if $values.tls.secretName }}
+- name: ROLLCALL_ADDR
+  value: https://{{ $own }}:7400
+- name: ROLLCALL_CA
+  value: /etc/rollcall-tls/ca.crt
 {{- end }}
 {{- with $values.extraEnv }}
 {{ toYaml . }}

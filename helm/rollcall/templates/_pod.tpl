@@ -1,6 +1,7 @@
 {{/* The spec of a node's pod: (root, component, own). */}}
 {{- define "rollcall.pod" -}}
 {{- $values := .root.Values -}}
+{{- $scheme := ternary "HTTPS" "HTTP" (not (empty $values.tls.secretName)) -}}
 {{- $grace := add $values.preStopTurnSeconds $values.preStopSleepSeconds $values.drainGraceSeconds 15 -}}
 serviceAccountName: {{ include "rollcall.serviceAccountName" .root }}
 automountServiceAccountToken: false
@@ -48,13 +49,13 @@ containers:
       - {name: peer, containerPort: 7402, protocol: TCP}
       - {name: http, containerPort: 7403, protocol: TCP}
     startupProbe:
-      httpGet: {path: /livez, port: http}
+      httpGet: {path: /livez, port: http, scheme: {{ $scheme }}}
       {{- toYaml $values.startupProbe | nindent 6 }}
     livenessProbe:
-      httpGet: {path: /livez, port: http}
+      httpGet: {path: /livez, port: http, scheme: {{ $scheme }}}
       {{- toYaml $values.livenessProbe | nindent 6 }}
     readinessProbe:
-      httpGet: {path: /readyz, port: http}
+      httpGet: {path: /readyz, port: http, scheme: {{ $scheme }}}
       {{- toYaml $values.readinessProbe | nindent 6 }}
     {{- if $values.preStopTurnSeconds }}
     lifecycle:
@@ -75,6 +76,13 @@ containers:
     volumeMounts:
       - {name: data, mountPath: /var/lib/rollcall}
       - {name: config, mountPath: /etc/rollcall, readOnly: true}
+      {{- if $values.tls.secretName }}
+      - {name: tls, mountPath: /etc/rollcall-tls, readOnly: true}
+      - {name: peer-tls, mountPath: /etc/rollcall-peer-tls, readOnly: true}
+      {{- if $values.tls.clientCaSecretName }}
+      - {name: client-ca, mountPath: /etc/rollcall-client-ca, readOnly: true}
+      {{- end }}
+      {{- end }}
       {{- with $values.extraVolumeMounts }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -85,6 +93,16 @@ volumes:
   - name: config
     configMap:
       name: {{ include "rollcall.name" .root }}
+  {{- with $values.tls.secretName }}
+  - name: tls
+    secret: {secretName: {{ . }}, defaultMode: 0440}
+  - name: peer-tls
+    secret: {secretName: {{ $values.tls.peerSecretName | default . }}, defaultMode: 0440}
+  {{- with $values.tls.clientCaSecretName }}
+  - name: client-ca
+    secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
+  {{- end }}
+  {{- end }}
   {{- with $values.extraVolumes }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -10,6 +10,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use rollcall_proto::device::{AttachRequest, AttachResponse, device_service_server::DeviceService};
 use rollcall_registry::Registrar;
 use rollcall_router::{DeviceConnection, Outgoing, Router};
+use rollcall_transport::Peer;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -36,7 +37,8 @@ impl<R: Registrar> DeviceService for DeviceApi<R> {
         &self,
         request: Request<Streaming<AttachRequest>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let remote_addr = request.remote_addr().map(|addr| addr.to_string()).unwrap_or_default();
+        let peer = request.extensions().get::<Peer>();
+        let remote_addr = peer.and_then(|peer| peer.address).map(|addr| addr.to_string()).unwrap_or_default();
         let (connection, frames) = self.router.connect(remote_addr);
         let gone = CancellationToken::new();
         tokio::spawn(read(request.into_inner(), connection, gone.clone()));

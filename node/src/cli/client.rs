@@ -2,9 +2,10 @@
 
 use clap::Args;
 use rollcall_proto::client::{CallError, Client, limits::ATTEMPTS};
-use tonic::transport::{Channel, Endpoint};
+use rollcall_transport::{Access, AuthorizedChannel};
+use tonic::transport::Endpoint;
 
-use super::CliError;
+use super::{CliError, access::AccessArgs};
 use crate::{
     config::table::ADDR_VARIABLE,
     limits::{
@@ -19,6 +20,8 @@ pub struct Nodes {
     /// [env: ROLLCALL_ADDR] [default: http://127.0.0.1:7400]
     #[arg(long, value_name = "URL,...", value_delimiter = ',')]
     pub addr: Vec<String>,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 impl Nodes {
@@ -26,16 +29,27 @@ impl Nodes {
     ///
     /// # Errors
     /// None can; says why for each.
-    pub async fn connect(&self) -> Result<Channel, CliError> {
+    pub async fn connect(&self) -> Result<AuthorizedChannel, CliError> {
+        let access = self.access.load()?;
         let mut tried = Vec::new();
         for address in self.addresses() {
-            match connect(&address).await {
+            match connect(&address, &access).await {
                 Ok(channel) => return Ok(channel),
                 Err(CliError::Unreachable(problems)) => tried.extend(problems),
                 Err(other) => return Err(other),
             }
         }
         Err(CliError::Unreachable(tried))
+    }
+
+    /// Connects to a node that the cluster names, as the addresses are spoken to that were given.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub(super) async fn connect_to(&self, address: &str) -> Result<AuthorizedChannel, CliError> {
+        let by_tls = self.addresses().iter().any(|given| given.starts_with("https://"));
+        let scheme = if by_tls { "https" } else { "http" };
+        connect(&format!("{scheme}://{address}"), &self.access.load()?).await
     }
 
     /// Calls through them, in turn; each can be tried once at least.
@@ -46,6 +60,7 @@ impl Nodes {
         let addresses = self.addresses();
         let attempts = ATTEMPTS.max(addresses.len().try_into().unwrap_or(u32::MAX));
         let client = Client::builder(addresses)
+            .access(self.access.load()?)
             .attempts(attempts)
             .message_bytes(PAYLOAD_BYTES_MOST + MESSAGE_OVERHEAD_BYTES);
         client.build().map_err(|error| CliError::Usage(format!("--addr: {error}")))
@@ -76,17 +91,18 @@ impl Nodes {
 ///
 /// # Errors
 /// It cannot be reached, or the address is none.
-pub(super) async fn connect(address: &str) -> Result<Channel, CliError> {
-    let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+async fn connect(address: &str, access: &Access) -> Result<AuthorizedChannel, CliError> {
+    let connector = access.connector();
+    let url = connector.url(address);
     let endpoint = Endpoint::from_shared(url)
         .map_err(|error| CliError::Usage(format!("--addr: `{address}` is no URL: {error}")))?
         .connect_timeout(CLIENT_CONNECT)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .tcp_nodelay(true);
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
     endpoint
-        .connect()
+        .connect_with_connector(connector)
         .await
+        .map(|channel| access.authorize(channel))
         .map_err(|error| CliError::Unreachable(vec![(address.to_owned(), innermost(&error))]))
 }
 

@@ -5,8 +5,8 @@ use rollcall_proto::api::{
     Device, DeviceEventKind, DisconnectDeviceRequest, GetDeviceRequest, ListDevicesRequest, WatchCursor,
     WatchDevicesRequest, WatchDevicesResponse, registry_service_client::RegistryServiceClient,
 };
+use rollcall_transport::AuthorizedChannel;
 use serde_json::{Value, json};
-use tonic::transport::Channel;
 
 use super::{
     CliError, client,
@@ -108,7 +108,7 @@ pub(super) struct Common {
     output: Output,
 }
 
-type Client = RegistryServiceClient<Channel>;
+type Client = RegistryServiceClient<AuthorizedChannel>;
 
 impl Common {
     pub(super) async fn client(&self) -> Result<Client, CliError> {

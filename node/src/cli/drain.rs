@@ -34,7 +34,7 @@ pub struct Drain {
 
 impl Drain {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let channel = nodes::channel_to(self.nodes.connect().await?, &self.name).await?;
+        let channel = nodes::channel_to(self.nodes.connect().await?, &self.nodes, &self.name).await?;
         let request = DrainNodeRequest { name: self.name.clone(), now: self.now };
         let mut steps = ClusterServiceClient::new(channel).drain_node(request).await?.into_inner();
         let shown = Shown::new(self.output.output);

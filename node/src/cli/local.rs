@@ -10,6 +10,7 @@ use clap::Args;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use rollcall_transport::{ClientFiles, Connector, Trust};
 
 use super::{CliError, Exit};
 use crate::config::{Environment, Layers, SettingFlags, table, value};
@@ -31,16 +32,16 @@ impl Local {
     /// # Errors
     /// The settings are wrong, or nobody answers.
     pub(super) async fn ask(&self, method: Method, path: &str) -> Result<(u16, Lines), CliError> {
-        let address = self.address()?;
+        let (address, connector) = self.listener()?;
         let silent = |problem: String| {
             CliError::Local(Exit::Unreachable, format!("the node at {address} does not answer: {problem}"))
         };
         let request = Request::builder()
             .method(method)
-            .uri(format!("http://{address}{path}"))
+            .uri(format!("{}{path}", connector.url(&address.to_string())))
             .body(Empty::<Bytes>::new())
             .map_err(|error| silent(error.to_string()))?;
-        let client = Client::builder(TokioExecutor::new()).build_http();
+        let client = Client::builder(TokioExecutor::new()).build(connector);
         let answer =
             client.request(request).await.map_err(|error| silent(super::client::innermost(&error)))?;
         let status = answer.status().as_u16();
@@ -53,8 +54,9 @@ impl Local {
         ))
     }
 
-    /// The listener's address; by loopback if it listens everywhere.
-    fn address(&self) -> Result<SocketAddr, CliError> {
+    /// The listener's address, by loopback if it listens everywhere, and how it is spoken to: by TLS if the node has a
+    /// certificate, and then with whoever shows that very one.
+    fn listener(&self) -> Result<(SocketAddr, Connector), CliError> {
         let given = self.http_addr.iter().map(|address| (&table::HTTP_ADDR, address.clone())).collect();
         let flags = SettingFlags { config: self.config.clone(), given };
         let layers = Layers::gather(&flags, &Environment::of_process())?;
@@ -65,7 +67,13 @@ impl Local {
                 IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
-        Ok(address)
+        let certificate = layers.get(&table::TLS_CERT).text;
+        if certificate.is_empty() {
+            return Ok((address, Connector::default()));
+        }
+        let files = ClientFiles { trust: Trust::Pinned(certificate.into()), identity: None };
+        let connector = Connector::tls_only(files).map_err(|error| CliError::Usage(error.to_string()))?;
+        Ok((address, connector))
     }
 }
 

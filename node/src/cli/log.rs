@@ -36,7 +36,7 @@ impl Log {
         let Self::Level { filter, node, nodes, output } = self;
         let mut channel = nodes.connect().await?;
         if !node.is_empty() {
-            channel = nodes::channel_to(channel, &node).await?;
+            channel = nodes::channel_to(channel, &nodes, &node).await?;
         }
         let request = SetLogFilterRequest { name: node, filter };
         let answer = ClusterServiceClient::new(channel).set_log_filter(request).await?.into_inner();

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, in what words the answer comes, and the exit codes.
 
+mod access;
 mod broadcast;
 mod client;
 mod cluster;
@@ -21,6 +22,7 @@ mod route;
 mod serve;
 mod shrink;
 mod snapshot;
+mod tls;
 mod words;
 
 use std::process::ExitCode;
@@ -87,6 +89,9 @@ pub enum Command {
     /// Ask why a device can or cannot be reached.
     #[command(subcommand)]
     Route(route::Route),
+    /// Make certificates for trials.
+    #[command(subcommand)]
+    Tls(tls::Tls),
     /// Look at the node's settings.
     #[command(subcommand)]
     Config(config::Config),
@@ -113,6 +118,7 @@ impl Cli {
             Command::Log(command) => command.run().await,
             Command::Snapshot(command) => command.run().await,
             Command::Route(command) => command.run().await,
+            Command::Tls(command) => command.run(),
             Command::Config(command) => command.run(),
         };
         done.map(|()| ExitCode::SUCCESS)

@@ -5,8 +5,8 @@ use rollcall_proto::api::{
     DemoteNodeRequest, ListNodesRequest, Node, PromoteNodeRequest, RemoveNodeRequest,
     cluster_service_client::ClusterServiceClient,
 };
+use rollcall_transport::AuthorizedChannel;
 use serde_json::{Value, json};
-use tonic::transport::Channel;
 
 use super::{
     CliError, client,
@@ -103,7 +103,7 @@ impl Named {
         self.print("demoted", &changed)
     }
 
-    async fn client(&self) -> Result<ClusterServiceClient<Channel>, CliError> {
+    async fn client(&self) -> Result<ClusterServiceClient<AuthorizedChannel>, CliError> {
         Ok(ClusterServiceClient::new(self.nodes.connect().await?))
     }
 
@@ -140,7 +140,7 @@ fn row(node: &Node) -> [String; 9] {
 }
 
 /// All nodes, page by page.
-pub(super) async fn all(channel: Channel) -> Result<Vec<Node>, CliError> {
+pub(super) async fn all(channel: AuthorizedChannel) -> Result<Vec<Node>, CliError> {
     let mut client = ClusterServiceClient::new(channel);
     let mut all = Vec::new();
     let mut page_token = String::new();
@@ -156,12 +156,16 @@ pub(super) async fn all(channel: Channel) -> Result<Vec<Node>, CliError> {
 }
 
 /// A connection to the node of this name, found through the one that is connected.
-pub(super) async fn channel_to(channel: Channel, name: &str) -> Result<Channel, CliError> {
+pub(super) async fn channel_to(
+    channel: AuthorizedChannel,
+    by: &client::Nodes,
+    name: &str,
+) -> Result<AuthorizedChannel, CliError> {
     let nodes = all(channel).await?;
     let names = || nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
     let node = nodes
         .iter()
         .find(|node| node.name == name)
         .ok_or_else(|| CliError::Usage(format!("no node is named {name}; there are: {}", names())))?;
-    client::connect(&node.api_addr).await
+    by.connect_to(&node.api_addr).await
 }

@@ -41,7 +41,7 @@ impl Route {
         let Self::Explain(explain) = self;
         let mut channel = explain.nodes.connect().await?;
         if !explain.from.is_empty() {
-            channel = nodes::channel_to(channel, &explain.from).await?;
+            channel = nodes::channel_to(channel, &explain.nodes, &explain.from).await?;
         }
         let request = ExplainRouteRequest {
             namespace: explain.namespace,

@@ -17,6 +17,9 @@ pub struct SettingFlags {
 
 const CONFIG: &str = "config";
 
+/// The metavar of settings that are on or off.
+const YES_OR_NO: &str = "true|false";
+
 impl SettingFlags {
     fn read(matches: &ArgMatches) -> Self {
         let given = table::ALL
@@ -54,15 +57,14 @@ impl Args for SettingFlags {
 }
 
 fn flag(setting: &'static Setting) -> Arg {
-    Arg::new(setting.key)
-        .long(setting.flag())
-        .value_name(setting.metavar)
-        .action(ArgAction::Set)
-        .help_heading("Settings")
-        .help(format!(
-            "{} [default: {}] [env: {}]",
-            setting.help,
-            setting.default_shown(),
-            setting.variable()
-        ))
+    let arg = Arg::new(setting.key);
+    // `--insecure` alone says yes.
+    let arg = if setting.metavar == YES_OR_NO {
+        arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+    } else {
+        arg
+    };
+    arg.long(setting.flag()).value_name(setting.metavar).action(ArgAction::Set).help_heading("Settings").help(
+        format!("{} [default: {}] [env: {}]", setting.help, setting.default_shown(), setting.variable()),
+    )
 }

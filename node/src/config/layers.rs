@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     BadValue, ConfigError, HostPort, SettingFlags,
-    table::{self, ADDR_VARIABLE, CONFIG_VARIABLE, DefaultValue, Setting, VARIABLE_PREFIX},
+    table::{self, COMMAND_VARIABLES, CONFIG_VARIABLE, DefaultValue, Setting, VARIABLE_PREFIX},
 };
 
 /// Where a value came from.
@@ -189,10 +189,11 @@ impl Layers {
 
 /// A file's value as it would be written in a variable.
 fn written(value: &toml::Value) -> Result<String, BadValue> {
-    const ALLOWED: &str = "a string, a number, or a list of strings";
+    const ALLOWED: &str = "a string, a number, true, false, or a list of strings";
     match value {
         toml::Value::String(text) => Ok(text.clone()),
         toml::Value::Integer(number) => Ok(number.to_string()),
+        toml::Value::Boolean(yes) => Ok(yes.to_string()),
         toml::Value::Array(items) => {
             let items: Result<Vec<_>, _> = items
                 .iter()
@@ -203,13 +204,13 @@ fn written(value: &toml::Value) -> Result<String, BadValue> {
             Ok(items?.join(","))
         }
         toml::Value::Table(_) => Err(BadValue::new("settings are not grouped in tables", ALLOWED)),
-        toml::Value::Float(_) | toml::Value::Boolean(_) | toml::Value::Datetime(_) => {
+        toml::Value::Float(_) | toml::Value::Datetime(_) => {
             Err(BadValue::new(format!("a {} is not expected", value.type_str()), ALLOWED))
         }
     }
 }
 
-/// Variables with our prefix that mean something else: our other two, and those that Kubernetes makes for each Service.
+/// Variables with our prefix that mean something else: those of the commands, and those that Kubernetes makes for each Service.
 ///
 /// A Service named `rollcall` or `rollcall-api` gives every pod `ROLLCALL_PORT=tcp://…`, `ROLLCALL_API_SERVICE_HOST=…`
 /// and so on: <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>.
@@ -219,7 +220,7 @@ fn is_no_setting(name: &str, text: &str) -> bool {
         || name.contains("_SERVICE_PORT_")
         || name.contains("_PORT_") && name.split('_').any(|part| matches!(part, "TCP" | "UDP" | "SCTP"))
         || name.ends_with("_PORT") && text.contains("://");
-    name == CONFIG_VARIABLE || name == ADDR_VARIABLE || of_service
+    name == CONFIG_VARIABLE || COMMAND_VARIABLES.contains(&name) || of_service
 }
 
 /// More than this many wrong letters are no slip of the pen.

@@ -5,6 +5,7 @@
 mod error;
 mod flags;
 mod layers;
+mod security;
 mod settings;
 pub mod table;
 pub(crate) mod value;
@@ -12,5 +13,6 @@ pub(crate) mod value;
 pub use error::{BadValue, ConfigError, Written};
 pub use flags::SettingFlags;
 pub use layers::{Effective, Environment, Layers, Source};
+pub use security::{PeerFiles, SecuritySettings, Strangers};
 pub use settings::{Addresses, CallLimits, Listeners, LogFormat, LogSettings, Settings};
 pub use value::HostPort;

@@ -6,7 +6,7 @@ use rollcall_registry::model::policy::RegistrationMode;
 use rollcall_router::RouterConfig;
 use tracing_subscriber::EnvFilter;
 
-use super::{BadValue, ConfigError, Effective, HostPort, Layers, Written, table, value};
+use super::{BadValue, ConfigError, Effective, HostPort, Layers, SecuritySettings, Written, table, value};
 use crate::{limits, telemetry::AccessLog};
 
 /// The settings of `rollcall serve`.
@@ -30,6 +30,8 @@ pub struct Settings {
     pub listen: Listeners,
     /// What others are told.
     pub advertise: Addresses,
+    /// Certificates, and what may be without.
+    pub security: SecuritySettings,
     /// The bounds of calls.
     pub calls: CallLimits,
     /// How often a device is asked whether it is there.
@@ -118,6 +120,7 @@ impl Settings {
             learner_ttl: layers.parsed(&table::LEARNER_TTL, learner_ttl)?,
             listen: Listeners::from_layers(layers)?,
             advertise: Addresses::from_layers(layers)?,
+            security: SecuritySettings::from_layers(layers)?,
             calls: CallLimits::from_layers(layers)?,
             heartbeat_interval,
             resume_window: layers
@@ -293,7 +296,7 @@ fn log_format(text: &str) -> Result<LogFormat, BadValue> {
     }
 }
 
-fn conflict(
+pub(super) fn conflict(
     layers: &Layers,
     left: &'static table::Setting,
     right: &'static table::Setting,

@@ -59,6 +59,10 @@ pub const CONFIG_VARIABLE: &str = "ROLLCALL_CONFIG";
 /// The variable that names the nodes that the commands ask, as `--addr` does.
 pub const ADDR_VARIABLE: &str = "ROLLCALL_ADDR";
 
+/// The variables of the commands that ask nodes, and are no settings.
+pub const COMMAND_VARIABLES: [&str; 5] =
+    [ADDR_VARIABLE, "ROLLCALL_CA", "ROLLCALL_CERT", "ROLLCALL_KEY", "ROLLCALL_TOKEN_FILE"];
+
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident = $key:literal, $metavar:literal, $default:expr, $help:literal, $reason:literal;)*) => {
         $($(#[$doc])* pub static $name: Setting =
@@ -134,6 +138,36 @@ settings! {
     ADVERTISE_HTTP_ADDR = "advertise_http_addr", "HOST:PORT", Advertised(&HTTP_ADDR),
         "Where health and metrics are reached, as told to others",
         "right on one machine and where host names resolve";
+    /// The certificate of the API, device and HTTP listeners.
+    TLS_CERT = "tls_cert", "PATH", Text(""),
+        "PEM file with the certificate of the API, device and HTTP listeners, and those between it and its authority; \
+         read again when it changes",
+        "nobody else can make it for you";
+    /// Its key.
+    TLS_KEY = "tls_key", "PATH", Text(""),
+        "PEM file with the private key of `tls_cert`",
+        "as `tls_cert`";
+    /// Whose certificates services and devices may show.
+    CLIENT_CA = "client_ca", "PATH", Text(""),
+        "PEM file with the authorities whose certificates services and devices may show; empty: they are not asked for one",
+        "tokens do without";
+    /// The certificate for the other nodes.
+    PEER_CERT = "peer_cert", "PATH", Text(""),
+        "PEM file with this node's certificate for the other nodes: for servers and clients, with the host of \
+         `advertise_peer_addr` among its names",
+        "nobody else can make it for you";
+    /// Its key.
+    PEER_KEY = "peer_key", "PATH", Text(""),
+        "PEM file with the private key of `peer_cert`",
+        "as `peer_cert`";
+    /// The cluster's own authority.
+    PEER_CA = "peer_ca", "PATH", Text(""),
+        "PEM file with the authority that makes the certificates of this cluster's nodes, and of nobody else",
+        "as `peer_cert`";
+    /// Whether anything may be plain.
+    INSECURE = "insecure", "true|false", Text("false"),
+        "Whether listeners without certificates may speak plain text, and whether anybody may come in; for trials only",
+        "nothing is open by accident";
     /// The deadline of calls that name none.
     DEFAULT_TIMEOUT = "default_timeout", "DURATION", Text("30s"),
         "Deadline of a call that names none",

@@ -95,7 +95,7 @@ impl Layout {
             ("--drain-grace", limits::DRAIN_GRACE.to_owned()),
         ];
         let flags = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
-        std::iter::once("serve".to_owned()).chain(flags).collect()
+        ["serve".to_owned(), "--insecure".to_owned()].into_iter().chain(flags).collect()
     }
 }
 

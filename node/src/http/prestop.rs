@@ -12,7 +12,7 @@ use axum::{
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
-use super::Pages;
+use super::{Caller, Pages};
 use crate::{cluster::Cluster, lifecycle::Leaving, limits::TURN_KEPT};
 
 /// The last line.
@@ -20,10 +20,10 @@ pub const GO: &str = "go";
 
 pub(super) async fn prestop<C: Cluster>(
     State(pages): State<Pages<C>>,
-    ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    ConnectInfo(Caller(caller)): ConnectInfo<Caller>,
 ) -> Response {
     // The port is open to scrapers and probes of other machines; who may stop this node is on this one.
-    if !is_here(caller) {
+    if !caller.is_some_and(is_here) {
         return (StatusCode::FORBIDDEN, "only from this machine\n").into_response();
     }
     let (lines, receiver) = mpsc::channel(1);

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::SystemTime};
 
 use futures::future::join_all;
+use rollcall_transport::Connector;
 
 use super::{examine, peers};
 use crate::{
@@ -52,11 +53,11 @@ pub(super) async fn warn_of_names(join: Vec<String>) {
 }
 
 /// Warns of nodes whose clocks are far from this node's: records expire by them, and logs are compared by them.
-pub(super) async fn warn_of_clocks<C: Cluster>(cluster: &C) {
+pub(super) async fn warn_of_clocks<C: Cluster>(cluster: &C, connector: &Connector) {
     let this = cluster.node();
     let others: Vec<_> =
         cluster.routes().nodes().into_iter().filter(|node| node.id != this && node.up).collect();
-    let answers = join_all(others.iter().map(|node| peers::ask(&node.addresses.api))).await;
+    let answers = join_all(others.iter().map(|node| peers::ask(connector, &node.addresses.peer))).await;
     for (node, answer) in others.iter().zip(answers) {
         let theirs =
             answer.and_then(|answer| answer.clock).and_then(|clock| SystemTime::try_from(clock).ok());

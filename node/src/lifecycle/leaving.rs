@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use rollcall_registry::routes::view::NodeView;
+use rollcall_transport::Connector;
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,7 @@ pub struct Leaving<C> {
     pub(super) cluster: C,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) stop: CancellationToken,
+    pub(super) connector: Connector,
 }
 
 impl<C: Cluster> Leaving<C> {
@@ -68,7 +70,7 @@ impl<C: Cluster> Leaving<C> {
         let others = status.voters.iter().filter(|id| **id != status.node);
         let others: Vec<_> = others.filter_map(|id| self.cluster.routes().node(*id)).collect();
         let lives = others.iter().map(|node| (node.id, node.incarnation)).collect();
-        let seen = join_all(others.iter().map(|node| other_voter(node))).await;
+        let seen = join_all(others.iter().map(|node| other_voter(&self.connector, node))).await;
         let reasons = waits_for(status.applied.0, &seen);
         if !reasons.is_empty() {
             return reasons;
@@ -80,8 +82,8 @@ impl<C: Cluster> Leaving<C> {
     }
 }
 
-async fn other_voter(node: &NodeView) -> OtherVoter {
-    let answer = if node.up { peers::ask(&node.addresses.api).await } else { None };
+async fn other_voter(connector: &Connector, node: &NodeView) -> OtherVoter {
+    let answer = if node.up { peers::ask(connector, &node.addresses.peer).await } else { None };
     OtherVoter {
         name: node.name.to_string(),
         up: node.up,

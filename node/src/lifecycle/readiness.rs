@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rollcall_transport::Connector;
 use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 
@@ -96,6 +97,7 @@ pub(crate) struct Progress {
 /// Looks every [`READINESS_INTERVAL`], and at once when the lifecycle gets on, until `stop`.
 pub(super) async fn keep_judging<C: Cluster>(
     cluster: C,
+    connector: Connector,
     mut progress: watch::Receiver<Progress>,
     readiness: watch::Sender<Readiness>,
     stop: CancellationToken,
@@ -110,7 +112,7 @@ pub(super) async fn keep_judging<C: Cluster>(
         }
         let now = *progress.borrow_and_update();
         let was_ready = readiness.borrow().is_ready();
-        let seen = observe(&cluster, now, was_ready).await;
+        let seen = observe(&cluster, &connector, now, was_ready).await;
         let judged = judge(&readiness.borrow(), &seen);
         show(&judged);
         readiness.send_if_modified(|current| {
@@ -124,7 +126,12 @@ pub(super) async fn keep_judging<C: Cluster>(
     }
 }
 
-async fn observe<C: Cluster>(cluster: &C, progress: Progress, was_ready: bool) -> Observation {
+async fn observe<C: Cluster>(
+    cluster: &C,
+    connector: &Connector,
+    progress: Progress,
+    was_ready: bool,
+) -> Observation {
     let status = cluster.status();
     let alone = progress.joined && !progress.draining && was_ready && !status.has_quorum;
     Observation {
@@ -133,17 +140,17 @@ async fn observe<C: Cluster>(cluster: &C, progress: Progress, was_ready: bool) -
         has_quorum: status.has_quorum,
         lease_held: status.lease_held,
         apply_lag: status.last_log.0.saturating_sub(status.applied.0),
-        peer_has_leader: alone && a_peer_has_leader(cluster).await,
+        peer_has_leader: alone && a_peer_has_leader(cluster, connector).await,
     }
 }
 
 /// Asks all other nodes at once; true as soon as one says that it has a leader.
-async fn a_peer_has_leader<C: Cluster>(cluster: &C) -> bool {
+async fn a_peer_has_leader<C: Cluster>(cluster: &C, connector: &Connector) -> bool {
     use futures::{StreamExt, stream::FuturesUnordered};
     let this = cluster.node();
     let others = cluster.routes().nodes().into_iter().filter(|node| node.id != this);
     let mut answers: FuturesUnordered<_> =
-        others.map(|node| has_leader(node.addresses.api.clone())).collect();
+        others.map(|node| has_leader(connector, node.addresses.peer.to_string())).collect();
     while let Some(has_leader) = answers.next().await {
         if has_leader {
             return true;
@@ -152,8 +159,8 @@ async fn a_peer_has_leader<C: Cluster>(cluster: &C) -> bool {
     false
 }
 
-async fn has_leader(api_addr: String) -> bool {
-    peers::ask(&api_addr).await.is_some_and(|answer| answer.has_quorum)
+async fn has_leader(connector: &Connector, peer_addr: String) -> bool {
+    peers::ask(connector, &peer_addr).await.is_some_and(|answer| answer.has_quorum)
 }
 
 fn show(readiness: &Readiness) {

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rollcall_registry::MembershipChange;
 use rollcall_router::{Router, RouterConfig};
+use rollcall_transport::incoming;
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -17,10 +18,12 @@ use super::{
     showing::{keep_showing_cluster, keep_showing_process},
 };
 use crate::{
+    api::ClusterApi,
     cluster::{Cluster, ClusterConfig, MemberError},
     config::Settings,
     http::Pages,
     limits::CLOSE_GRACE,
+    security::{Certificates, SecurityError},
     telemetry::metric_names,
 };
 
@@ -30,6 +33,9 @@ pub enum ServeError {
     /// A port.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Certificates, or that there are none.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// The data folder, or the cluster.
     #[error("cannot start: {0}")]
     Start(MemberError),
@@ -81,22 +87,25 @@ pub async fn serve<C: Cluster>(
 ) -> Result<Ended, ServeError> {
     metric_names::describe(&settings.name);
     rollcall_registry::metrics::describe();
+    rollcall_transport::metrics::describe();
     checks::warn_of_file_limit();
+    let certificates = Certificates::load(&settings)?;
     let bound = Bound::bind(&settings.listen)?;
-    let cluster = C::start(cluster_config(&settings, &bound)).await.map_err(ServeError::Start)?;
+    let cluster =
+        C::start(cluster_config(&settings, &bound, &certificates)).await.map_err(ServeError::Start)?;
     if settings.join.is_empty() && settings.bootstrap_expect == 0 && cluster.status().cluster_id.is_none() {
         cluster.shutdown().await;
         return Err(ServeError::Nowhere { data_dir: settings.data_dir.display().to_string() });
     }
     tokio::spawn(checks::warn_of_slow_disk(settings.data_dir.clone()));
     tokio::spawn(checks::warn_of_names(settings.join.iter().map(ToString::to_string).collect()));
-    let router = Router::new(router_config(&settings), Arc::new(cluster.clone()));
+    let router = Router::new(router_config(&settings, &certificates), Arc::new(cluster.clone()));
     cluster.observe(router.observer());
-    let node = Node::start(settings, metrics, bound, cluster, router, stop)?;
+    let node = Node::start(settings, metrics, bound, certificates, cluster, router, stop)?;
     node.run().await
 }
 
-fn cluster_config(settings: &Settings, bound: &Bound) -> ClusterConfig {
+fn cluster_config(settings: &Settings, bound: &Bound, certificates: &Certificates) -> ClusterConfig {
     ClusterConfig {
         name: settings.name.clone(),
         data_dir: settings.data_dir.clone(),
@@ -107,16 +116,18 @@ fn cluster_config(settings: &Settings, bound: &Bound) -> ClusterConfig {
         registration: settings.registration,
         voters: settings.voters,
         learner_ttl: settings.learner_ttl,
+        connector: certificates.connector.clone(),
     }
 }
 
-fn router_config(settings: &Settings) -> RouterConfig {
+fn router_config(settings: &Settings, certificates: &Certificates) -> RouterConfig {
     RouterConfig {
         node_name: settings.name.clone(),
         heartbeat_interval: settings.heartbeat_interval,
         resume_window: settings.resume_window,
         max_payload_bytes: settings.calls.max_payload_bytes,
         connects_per_second: settings.connect_rate,
+        connector: certificates.connector.clone(),
         ..RouterConfig::default()
     }
 }
@@ -126,6 +137,7 @@ struct Node<C: Cluster> {
     settings: Arc<Settings>,
     cluster: C,
     router: Router<C>,
+    certificates: Certificates,
     ports: Option<(super::listeners::Port, super::listeners::Port)>,
     progress: watch::Sender<Progress>,
     readiness: watch::Receiver<Readiness>,
@@ -146,6 +158,7 @@ impl<C: Cluster> Node<C> {
         settings: Settings,
         metrics: PrometheusHandle,
         bound: Bound,
+        certificates: Certificates,
         cluster: C,
         router: Router<C>,
         stop: CancellationToken,
@@ -153,7 +166,13 @@ impl<C: Cluster> Node<C> {
         let (progress, progressed) = watch::channel(Progress::default());
         let (judged, readiness) = watch::channel(Readiness::NotReady(vec!["starting".to_owned()]));
         let close_rest = CancellationToken::new();
-        tokio::spawn(keep_judging(cluster.clone(), progressed, judged, close_rest.clone()));
+        tokio::spawn(keep_judging(
+            cluster.clone(),
+            certificates.connector.clone(),
+            progressed,
+            judged,
+            close_rest.clone(),
+        ));
         let shown = [
             tokio::spawn(keep_showing_cluster(cluster.clone())),
             tokio::spawn(keep_showing_process(settings.data_dir.clone())),
@@ -168,20 +187,39 @@ impl<C: Cluster> Node<C> {
             api = %api.address, device = %device.address, peer = %peer.address, http = %http.address,
             name = settings.name, "ports are bound"
         );
-        let leaving = Leaving { cluster: cluster.clone(), progress: progress.clone(), stop };
+        let settings = Arc::new(settings);
+        let leaving = Leaving {
+            cluster: cluster.clone(),
+            progress: progress.clone(),
+            stop,
+            connector: certificates.connector.clone(),
+        };
         let pages = Pages { readiness: readiness.clone(), metrics, leaving: leaving.clone() };
-        let http = serve_http(http.listen()?, pages);
-        let peers = vec![serve_peers(peer.listen()?, &cluster, &router, close_rest.clone())];
+        let (closing, close_api) = (close_rest.clone(), CancellationToken::new());
+        certificates.clone().keep_fresh(closing.clone())?;
+        let http = serve_http(incoming(http.listen()?, certificates.pages.clone(), "pages")?, pages);
+        // What nodes ask each other of the cluster is what services ask.
+        let asked = ClusterApi {
+            cluster: cluster.clone(),
+            router: router.clone(),
+            readiness: readiness.clone(),
+            leaving: leaving.clone(),
+            closing: close_api.clone(),
+            settings: Arc::clone(&settings),
+        };
+        let peer = incoming(peer.listen()?, certificates.peers.clone(), "peers")?;
+        let peers = vec![serve_peers(peer, &cluster, &router, asked, closing)];
         Ok(Self {
-            settings: Arc::new(settings),
+            settings,
             cluster,
             router,
+            certificates,
             ports: Some((api, device)),
             progress,
             readiness,
             leaving,
             close_devices: CancellationToken::new(),
-            close_api: CancellationToken::new(),
+            close_api,
             close_rest,
             servers: Vec::new(),
             peers,
@@ -223,7 +261,9 @@ impl<C: Cluster> Node<C> {
     async fn join_and_serve(&mut self) -> Result<std::convert::Infallible, ServeError> {
         self.cluster.join().await.map_err(ServeError::Join)?;
         if let Some((api, device)) = self.ports.take() {
-            let (api, device) = (api.listen()?, device.listen()?);
+            let tls = &self.certificates.services;
+            let api = incoming(api.listen()?, tls.clone(), "services")?;
+            let device = incoming(device.listen()?, tls.clone(), "devices")?;
             let services = Api {
                 cluster: self.cluster.clone(),
                 router: self.router.clone(),
@@ -243,7 +283,7 @@ impl<C: Cluster> Node<C> {
         }
         self.progress.send_modify(|progress| progress.joined = true);
         tracing::info!("the node is a member of its cluster and serves");
-        checks::warn_of_clocks(&self.cluster).await;
+        checks::warn_of_clocks(&self.cluster, &self.certificates.connector).await;
         std::future::pending().await
     }
 

@@ -1,6 +1,6 @@
 //! The four servers: which services each listener has, and how its connections are kept.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use rollcall_proto::{
     FILE_DESCRIPTOR_SET,
@@ -11,11 +11,12 @@ use rollcall_proto::{
     device::device_service_server::DeviceServiceServer,
 };
 use rollcall_router::Router;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use rollcall_transport::Incoming;
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    service::Routes,
-    transport::{Error, Server, server::TcpIncoming},
+    service::{InterceptorLayer, Routes},
+    transport::{Error, Server},
 };
 use tonic_health::pb::health_server::HealthServer;
 
@@ -24,11 +25,12 @@ use crate::{
     api::{ArrivalLayer, ClusterApi, DeviceApi, HealthApi, InvokeApi, RegistryApi, Routed, reflection},
     cluster::Cluster,
     config::Settings,
-    http::{self, Pages},
+    http::{self, Caller, Pager, Pages},
     limits::{
         API_STREAMS, CONNECTION_WINDOW_BYTES, DEVICE_STREAMS, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
         MESSAGE_OVERHEAD_BYTES, STREAM_WINDOW_BYTES,
     },
+    security::PeerNames,
     telemetry::GrpcMetricsLayer,
 };
 
@@ -47,7 +49,7 @@ pub(super) struct Api<C: Cluster> {
 }
 
 /// Serves services until `stop`, then until their connections have ended.
-pub(super) fn serve_api<C: Cluster>(listener: TcpListener, api: Api<C>, stop: CancellationToken) -> Running {
+pub(super) fn serve_api<C: Cluster>(incoming: Incoming, api: Api<C>, stop: CancellationToken) -> Running {
     let calls = api.settings.calls;
     let message_bytes = calls.max_payload_bytes + MESSAGE_OVERHEAD_BYTES;
     let invoke = InvokeApi::new(
@@ -84,12 +86,12 @@ pub(super) fn serve_api<C: Cluster>(listener: TcpListener, api: Api<C>, stop: Ca
         .layer(metrics)
         .layer(ArrivalLayer)
         .add_routes(routes.routes());
-    tokio::spawn(server.serve_with_incoming_shutdown(incoming(listener), stop.cancelled_owned()))
+    tokio::spawn(server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()))
 }
 
 /// Serves devices until `stop`, then until their connections have ended.
 pub(super) fn serve_devices<C: Cluster>(
-    listener: TcpListener,
+    incoming: Incoming,
     router: Router<C>,
     max_payload_bytes: usize,
     stop: CancellationToken,
@@ -100,28 +102,28 @@ pub(super) fn serve_devices<C: Cluster>(
         .max_encoding_message_size(message_bytes);
     let metrics = GrpcMetricsLayer::new(FILE_DESCRIPTOR_SET, &["rollcall.device.v1.DeviceService"]);
     let server = builder().max_concurrent_streams(DEVICE_STREAMS).layer(metrics).add_service(devices);
-    tokio::spawn(server.serve_with_incoming_shutdown(incoming(listener), stop.cancelled_owned()))
+    tokio::spawn(server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()))
 }
 
 /// Serves peers until `stop`, then until their connections have ended.
 pub(super) fn serve_peers<C: Cluster>(
-    listener: TcpListener,
+    incoming: Incoming,
     cluster: &C,
     router: &Router<C>,
+    asked: ClusterApi<C>,
     stop: CancellationToken,
 ) -> Running {
     let routes = cluster.peer_routes().add_service(router.link_service());
-    let server = builder().add_routes(routes);
-    tokio::spawn(server.serve_with_incoming_shutdown(incoming(listener), stop.cancelled_owned()))
+    let routes = routes.add_service(ClusterServiceServer::new(asked));
+    let names = PeerNames { routes: cluster.routes().clone() };
+    let server = builder().layer(InterceptorLayer::new(names)).add_routes(routes);
+    tokio::spawn(server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()))
 }
 
 /// Serves health and metrics until the task is aborted.
-pub(super) fn serve_http<C: Cluster>(
-    listener: TcpListener,
-    pages: Pages<C>,
-) -> JoinHandle<std::io::Result<()>> {
-    let service = http::router(pages).into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await })
+pub(super) fn serve_http<C: Cluster>(incoming: Incoming, pages: Pages<C>) -> JoinHandle<std::io::Result<()>> {
+    let service = http::router(pages).into_make_service_with_connect_info::<Caller>();
+    tokio::spawn(async move { axum::serve(Pager(incoming), service).await })
 }
 
 fn builder() -> Server {
@@ -130,8 +132,4 @@ fn builder() -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-}
-
-fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE_INTERVAL))
 }

@@ -68,6 +68,11 @@ pub const PROCESS_THREADS: &str = "process_threads";
 /// When the process began, as Unix time.
 pub const PROCESS_START: &str = "process_start_time_seconds";
 
+/// When the certificate of a `listener` ends, in seconds since 1970.
+pub const CERTIFICATE_EXPIRY: &str = "rollcall_certificate_expiry_timestamp_seconds";
+/// Changed certificates that were read again, by `listener` and `result`: `done`, `failed`.
+pub const CERTIFICATE_RELOADS: &str = "rollcall_certificate_reloads_total";
+
 /// Describes all of them, and shows those that never change or have not happened yet.
 pub fn describe(node: &str) {
     describe_gauge!(BUILD_INFO, "Always 1; the labels say what runs");
@@ -83,6 +88,8 @@ pub fn describe(node: &str) {
     describe_gauge!(DEGRADED, "Whether the node is ready although no leader is known anywhere");
     describe_cluster();
     describe_process();
+    describe_gauge!(CERTIFICATE_EXPIRY, Unit::Seconds, "When the listener's certificate ends, since 1970");
+    describe_counter!(CERTIFICATE_RELOADS, "Changed certificates that were read again, by result");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "node" => node.to_owned()).set(1.0);
     counter!(LOG_LINES_DROPPED).absolute(0);
     counter!(LEADER_CHANGES).absolute(0);

@@ -168,7 +168,7 @@ fn errors_name_the_setting_its_source_the_problem_and_what_is_allowed() {
         (
             Case::new().file("join = [\"a:7402\", 3]"),
             "join = `[\"a:7402\", 3]` from FOLDER/rollcall.toml: `3` is not a string \
-             (allowed: a string, a number, or a list of strings)",
+             (allowed: a string, a number, true, false, or a list of strings)",
         ),
         (
             Case::new().flag("--join=http://a:7402"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rollcall_transport::Access;
 use thiserror::Error;
 use tonic::transport::Endpoint;
 
@@ -31,12 +32,13 @@ pub struct ClientBuilder {
     pub(super) timeout: Duration,
     pub(super) attempts: u32,
     message_bytes: usize,
+    access: Access,
 }
 
 impl ClientBuilder {
     pub(super) fn new(nodes: Vec<String>) -> Self {
         let (timeout, attempts) = (limits::TIMEOUT, limits::ATTEMPTS);
-        Self { nodes, timeout, attempts, message_bytes: limits::MESSAGE_BYTES }
+        Self { nodes, timeout, attempts, message_bytes: limits::MESSAGE_BYTES, access: Access::default() }
     }
 
     /// How long a call may take that does not say. By default [`limits::TIMEOUT`].
@@ -61,6 +63,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Whom it trusts, and as whom it calls. By default it trusts as the system does, and is nobody in particular. The
+    /// scheme of a node's URL decides whether it is called by TLS.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
     /// The client. Connections are made when they are first used. Must be called within a Tokio runtime.
     ///
     /// # Errors
@@ -68,7 +78,8 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, BuildError> {
         let mut clients = Vec::with_capacity(self.nodes.len());
         for address in &self.nodes {
-            let url = if address.contains("://") { address.clone() } else { format!("http://{address}") };
+            let connector = self.access.connector();
+            let url = connector.url(address);
             let endpoint = Endpoint::from_shared(url)
                 .map_err(|problem| BuildError::Address { address: address.clone(), problem })?;
             let channel = endpoint
@@ -77,9 +88,8 @@ impl ClientBuilder {
                 .keep_alive_timeout(limits::KEEPALIVE_TIMEOUT)
                 .initial_connection_window_size(limits::WINDOW_BYTES)
                 .initial_stream_window_size(limits::WINDOW_BYTES)
-                .tcp_nodelay(true)
-                .connect_lazy();
-            let client = InvokeServiceClient::new(channel)
+                .connect_with_connector_lazy(connector);
+            let client = InvokeServiceClient::new(self.access.authorize(channel))
                 .max_decoding_message_size(self.message_bytes)
                 .max_encoding_message_size(self.message_bytes);
             clients.push(client);

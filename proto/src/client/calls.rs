@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rollcall_transport::AuthorizedChannel;
 use tokio::time::{Instant, timeout_at};
-use tonic::{Request, Status, transport::Channel};
+use tonic::{Request, Status};
 
 use super::{
     BroadcastStream, CallError, CallStream, ClientBuilder, RetryBudget, Verdict, backoff, judge,
@@ -25,7 +26,7 @@ pub struct Client {
 }
 
 /// Calls through one node.
-type Calls = InvokeServiceClient<Channel>;
+type Calls = InvokeServiceClient<AuthorizedChannel>;
 
 /// What a call is to the retries.
 #[derive(Debug, Clone, Copy)]

@@ -20,6 +20,7 @@ pub use builder::{BuildError, ClientBuilder};
 pub use calls::Client;
 pub use error::CallError;
 pub use retry::{Verdict, judge};
+pub use rollcall_transport::{Access, AccessFiles, IdentityFiles, TlsError};
 pub use stream::CallStream;
 
 /// The guide's examples compile.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tonic::transport::Channel;
+use rollcall_transport::AuthorizedChannel;
 
 use super::limits::AWAY;
 use crate::api::invoke_service_client::InvokeServiceClient;
@@ -18,7 +18,7 @@ use crate::api::invoke_service_client::InvokeServiceClient;
 /// One node.
 #[derive(Debug)]
 struct Node {
-    calls: InvokeServiceClient<Channel>,
+    calls: InvokeServiceClient<AuthorizedChannel>,
     /// Until when it is passed over.
     away: Mutex<Option<Instant>>,
 }
@@ -35,13 +35,13 @@ pub(super) struct Nodes {
 pub(super) struct Seat(usize);
 
 impl Nodes {
-    pub(super) fn new(clients: Vec<InvokeServiceClient<Channel>>) -> Self {
+    pub(super) fn new(clients: Vec<InvokeServiceClient<AuthorizedChannel>>) -> Self {
         let nodes = clients.into_iter().map(|calls| Node { calls, away: Mutex::new(None) }).collect();
         Self { nodes, turn: Arc::default() }
     }
 
     /// The next node: not `former` while there is another, and one that could be reached lately if there is one.
-    pub(super) fn next(&self, former: Option<Seat>) -> (Seat, InvokeServiceClient<Channel>) {
+    pub(super) fn next(&self, former: Option<Seat>) -> (Seat, InvokeServiceClient<AuthorizedChannel>) {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = self.nodes.len();
         let now = Instant::now();
@@ -69,13 +69,15 @@ impl Nodes {
 
 #[cfg(test)]
 mod tests {
+    use rollcall_transport::Access;
     use tonic::transport::Endpoint;
 
     use super::*;
 
     fn three() -> Nodes {
         let clients = (0..3)
-            .map(|_| InvokeServiceClient::new(Endpoint::from_static("http://127.0.0.1:9").connect_lazy()));
+            .map(|_| Endpoint::from_static("http://127.0.0.1:9").connect_lazy())
+            .map(|channel| InvokeServiceClient::new(Access::default().authorize(channel)));
         Nodes::new(clients.collect())
     }
 

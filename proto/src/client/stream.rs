@@ -12,12 +12,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use rollcall_transport::AuthorizedChannel;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout_at,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic::{Code, Status, Streaming};
 
 use super::{CallError, calls::deadline, limits::ANSWER_PATIENCE};
 use crate::api::{
@@ -59,7 +60,7 @@ pub struct CallStream {
 
 impl CallStream {
     pub(super) async fn open(
-        mut calls: InvokeServiceClient<Channel>,
+        mut calls: InvokeServiceClient<AuthorizedChannel>,
         credits: usize,
         timeout: Duration,
     ) -> Result<Self, Status> {

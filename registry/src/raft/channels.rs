@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
+use rollcall_transport::Connector;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
@@ -24,8 +25,9 @@ pub(super) enum Purpose {
 }
 
 /// Connections that are open or will be at first use; they reconnect by themselves, resolving the name at each dial.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Channels {
+    connector: Connector,
     open: Arc<Mutex<HashMap<(NodeId, Purpose), Dialled>>>,
     /// Nodes that moved, as the join list found them: the registered address, and the one that holds until it changes.
     moved: Arc<Mutex<HashMap<NodeId, (String, String)>>>,
@@ -35,6 +37,15 @@ pub(super) struct Channels {
 type Dialled = (String, Channel);
 
 impl Channels {
+    pub(super) fn new(connector: Connector) -> Self {
+        Self { connector, open: Arc::default(), moved: Arc::default() }
+    }
+
+    /// How peers are dialled.
+    pub(super) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
     /// Closes all connections that nobody uses any more.
     pub(super) fn clear(&self) {
         self.open.lock().clear();
@@ -68,17 +79,17 @@ impl Channels {
         {
             return Ok(channel.clone());
         }
-        let channel = endpoint(address)?.connect_lazy();
+        let endpoint = endpoint(&self.connector, address)?;
+        let channel = endpoint.connect_with_connector_lazy(self.connector.clone());
         open.insert((node, purpose), (address.to_owned(), channel.clone()));
         Ok(channel)
     }
 }
 
-/// How peers are dialled.
-pub(super) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
+/// How peers are spoken to.
+pub(super) fn endpoint(connector: &Connector, address: &str) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(connector.url(address))?
         .connect_timeout(PEER_CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
         .http2_keep_alive_interval(PEER_KEEPALIVE)
         .keep_alive_timeout(PEER_KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)

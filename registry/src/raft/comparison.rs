@@ -142,7 +142,9 @@ impl Comparison {
             |id: NodeId, joined: &str| self.leader.address_of(id).unwrap_or_else(|| joined.to_owned());
         let members = disk.members.iter().map(|(id, joined)| (*id, registered(*id, joined)));
         let mut peers: BTreeMap<NodeId, String> = members.collect();
-        for found in join_all(self.join.iter().map(|address| describe(address))).await.into_iter().flatten() {
+        let connector = self.leader.channels.connector();
+        let asked = self.join.iter().map(|address| describe(connector, address));
+        for found in join_all(asked).await.into_iter().flatten() {
             let Some((_, id)) = found.member_of.filter(|(of, _)| *of == cluster) else { continue };
             if let Some(registered) = peers.insert(id, found.addresses.peer.clone()) {
                 self.leader.channels.moved(id, registered, found.addresses.peer);

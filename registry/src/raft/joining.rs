@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, future::Future};
 
 use futures::future::join_all;
 use rollcall_proto::peer::{self, join_response, membership_service_client::MembershipServiceClient};
+use rollcall_transport::Connector;
 use tonic::transport::Channel;
 
 use super::{channels::endpoint, consensus::Consensus, door::Door, identity::Seat, type_config::Member};
@@ -73,7 +74,9 @@ impl Joining {
         while !consensus.is_initialized().await {
             let members =
                 founding.cluster.members.iter().filter(|it| it.name != self.door.inner.folder.name());
-            let asked = members.map(|member| ask_consent(&member.addresses.peer, founding));
+            let asked = members.map(|member| {
+                ask_consent(&self.door.inner.config.connector, &member.addresses.peer, founding)
+            });
             let refused: Vec<String> = join_all(asked).await.into_iter().filter_map(Result::err).collect();
             if refused.is_empty() {
                 let voters = founding.cluster.members.iter().map(|member| {
@@ -124,7 +127,7 @@ impl Joining {
             .join
             .iter()
             .chain(itself)
-            .map(|address| async move { (address.clone(), describe(address).await) });
+            .map(|address| async move { (address.clone(), describe(&config.connector, address).await) });
         join_all(asked).await
     }
 
@@ -193,7 +196,9 @@ impl Joining {
             storage_id: self.door.inner.folder.storage().to_bytes().to_vec().into(),
             addresses: Some(codec::addresses_to_proto(&self.door.inner.config.advertise)),
         };
-        let response = ask(address, |mut client| async move { client.join(request).await }).await?;
+        let connector = &self.door.inner.config.connector;
+        let response =
+            ask(connector, address, |mut client| async move { client.join(request).await }).await?;
         Ok(response.result)
     }
 
@@ -206,15 +211,17 @@ impl Joining {
     }
 }
 
-async fn ask_consent(address: &str, founding: &Founding) -> Result<(), String> {
+async fn ask_consent(connector: &Connector, address: &str, founding: &Founding) -> Result<(), String> {
     let request = peer::ConsentRequest { founding: Some(founding_to_proto(founding)) };
-    let response = ask(address, |mut client| async move { client.consent(request).await }).await?;
+    let asked = ask(connector, address, |mut client| async move { client.consent(request).await });
+    let response = asked.await?;
     if response.consented { Ok(()) } else { Err(response.reason) }
 }
 
 /// What the node at an address says of itself, if it answers.
-pub(super) async fn describe(address: &str) -> Option<Description> {
-    let asked = ask(address, |mut client| async move { client.describe(peer::DescribeRequest {}).await });
+pub(super) async fn describe(connector: &Connector, address: &str) -> Option<Description> {
+    let asked =
+        ask(connector, address, |mut client| async move { client.describe(peer::DescribeRequest {}).await });
     let response = asked.await.inspect_err(|error| tracing::debug!(address, error, "no answer")).ok()?;
     Some(Description {
         name: response.name,
@@ -227,6 +234,7 @@ pub(super) async fn describe(address: &str) -> Option<Description> {
 
 /// One question to an address, over a connection of its own: these are rare, and the peer may be anybody.
 async fn ask<T, F>(
+    connector: &Connector,
     address: &str,
     question: impl FnOnce(MembershipServiceClient<Channel>) -> F,
 ) -> Result<T, String>
@@ -234,8 +242,9 @@ where
     F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
 {
     let asking = async {
-        let endpoint = endpoint(address).map_err(|error| error.to_string())?;
-        let channel = endpoint.connect().await.map_err(|error| format!("{address}: {error}"))?;
+        let endpoint = endpoint(connector, address).map_err(|error| error.to_string())?;
+        let dialled = endpoint.connect_with_connector(connector.clone()).await;
+        let channel = dialled.map_err(|error| format!("{address}: {error}"))?;
         let answer = question(MembershipServiceClient::new(channel)).await;
         answer.map(tonic::Response::into_inner).map_err(|status| format!("{address}: {}", status.message()))
     };

@@ -79,7 +79,7 @@ async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
         inner.folder.seat().ok_or_else(|| StartError::Consensus("no place in a cluster".to_owned()))?;
     let parts = inner.parts.lock().take();
     let (log, machine) = parts.ok_or_else(|| StartError::Consensus("it was started before".to_owned()))?;
-    let channels = Channels::default();
+    let channels = Channels::new(inner.config.connector.clone());
     let routes = inner.routes.clone();
     let expulsion = Expulsion { folder: Arc::clone(&inner.folder), fatal: inner.fatal.clone() };
     let floor = PurgeFloor::default();

@@ -94,6 +94,7 @@ fn config(place: &Place, join: &[Place], expect: usize) -> RegistryConfig {
         voters: 3,
         learner_ttl: std::time::Duration::ZERO,
         registration: Default::default(),
+        connector: Default::default(),
     }
 }
 

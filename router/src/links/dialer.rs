@@ -57,12 +57,12 @@ impl<R: Registrar> Dialer<R> {
 
     async fn dial(&self) -> Result<Streaming<LinkResponse>, DialError> {
         let cluster = self.registry.routes().cluster_id().ok_or(DialError::NoCluster)?;
-        let channel = Endpoint::from_shared(format!("http://{}", self.target.address))?
+        let connector = &self.shared.config.connector;
+        let channel = Endpoint::from_shared(connector.url(&self.target.address))?
             .connect_timeout(limits::DIAL_PATIENCE)
-            .tcp_nodelay(true)
             .initial_stream_window_size(limits::LINK_WINDOW_BYTES)
             .initial_connection_window_size(limits::LINK_WINDOW_BYTES)
-            .connect()
+            .connect_with_connector(connector.clone())
             .await?;
         let session = self.link.next_session();
         let mut request = Request::new(CallPackets { link: Arc::clone(&self.link), session });

@@ -39,7 +39,7 @@ impl Doctor {
         let cluster =
             ClusterServiceClient::new(channel.clone()).get_cluster(GetClusterRequest {}).await?.into_inner();
         let members = nodes::all(channel).await?;
-        let examined = join_all(members.iter().map(examine)).await;
+        let examined = join_all(members.iter().map(|node| examine(&self.nodes, node))).await;
         let patients: Vec<Patient<'_>> = members
             .iter()
             .zip(&examined)
@@ -59,9 +59,9 @@ impl Doctor {
 }
 
 /// Asks a node itself; its clock is compared with the middle of the question and the answer.
-async fn examine(node: &Node) -> Result<Examined, String> {
+async fn examine(nodes: &client::Nodes, node: &Node) -> Result<Examined, String> {
     let asked = async {
-        let channel = client::connect(&node.api_addr).await.map_err(|error| error.to_string())?;
+        let channel = nodes.connect_to(&node.api_addr).await.map_err(|error| error.to_string())?;
         let mut client = ClusterServiceClient::new(channel);
         // The first question opens the connection; its time would count as a difference of clocks.
         client.get_cluster(GetClusterRequest {}).await.map_err(|status| status.message().to_owned())?;

@@ -42,6 +42,7 @@ pub fn settings(name: &str, changed: &[(&'static Setting, &str)]) -> Settings {
         (&table::ADVERTISE_DEVICE_ADDR, "127.0.0.1:0".to_owned()),
         (&table::PEER_ADDR, "127.0.0.1:0".to_owned()),
         (&table::HTTP_ADDR, "127.0.0.1:0".to_owned()),
+        (&table::INSECURE, "true".to_owned()),
     ];
     given.extend(changed.iter().map(|(setting, value)| (*setting, (*value).to_owned())));
     let flags = SettingFlags { config: None, given };

@@ -51,6 +51,7 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
         voters: 3,
         learner_ttl: std::time::Duration::ZERO,
         registration: Default::default(),
+        connector: Default::default(),
         name: format!("n{}", options.number + 1),
         data_dir: options.data_dir.clone(),
         bootstrap_expect: if founds { options.founders } else { 0 },

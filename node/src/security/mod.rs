@@ -1,0 +1,8 @@
+//! Who comes in: certificates of the listeners and of dials to peers, their renewal, and whose name a peer may use.
+
+mod certificates;
+mod peer_names;
+mod renewal;
+
+pub use certificates::{Certificates, SecurityError};
+pub(crate) use peer_names::PeerNames;

@@ -1,0 +1,128 @@
+//! How connections are accepted: handshakes go on beside each other, within a bound and a time.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::{Stream, StreamExt};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tonic::transport::server::TcpIncoming;
+
+use crate::{Connection, ServerTls, limits, metrics};
+
+/// Connections that are open, one after the other. Dropped, its listener closes.
+#[derive(Debug)]
+pub struct Incoming {
+    opened: mpsc::Receiver<Connection>,
+    address: SocketAddr,
+}
+
+impl Incoming {
+    /// The next connection; `None` never comes while the runtime lives.
+    pub async fn next_connection(&mut self) -> Option<Connection> {
+        self.opened.recv().await
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.opened.poll_recv(cx).map(|next| next.map(Ok))
+    }
+}
+
+/// Accepts the connections of a listener, by TLS if there are certificates for it. `name` is for the metrics.
+///
+/// Who speaks no TLS where TLS is spoken is cut off after its first bytes.
+///
+/// # Errors
+/// The listener has no address.
+pub fn incoming(
+    listener: TcpListener,
+    tls: Option<Arc<ServerTls>>,
+    name: &'static str,
+) -> io::Result<Incoming> {
+    let address = listener.local_addr()?;
+    let (taken, opened) = mpsc::channel(limits::OPENED_AHEAD);
+    let listener =
+        TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(limits::TCP_KEEPALIVE));
+    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_AT_ONCE));
+    tokio::spawn(Accepting { listener, tls, name, taken, handshakes }.run());
+    Ok(Incoming { opened, address })
+}
+
+struct Accepting {
+    listener: TcpIncoming,
+    tls: Option<Arc<ServerTls>>,
+    name: &'static str,
+    taken: mpsc::Sender<Connection>,
+    handshakes: Arc<Semaphore>,
+}
+
+impl Accepting {
+    async fn run(mut self) {
+        loop {
+            let next = tokio::select! {
+                next = self.listener.next() => next,
+                () = self.taken.closed() => return,
+            };
+            match next {
+                Some(Ok(stream)) => self.accepted(stream).await,
+                Some(Err(error)) => {
+                    tracing::debug!(%error, listener = self.name, "a connection was not accepted");
+                    if !is_of_one_connection(&error) {
+                        sleep(limits::ACCEPT_PAUSE).await;
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+
+    async fn accepted(&self, stream: TcpStream) {
+        let Some(tls) = &self.tls else {
+            // The server takes what it is given at once; whoever waits here has come while it closes.
+            let _ = self.taken.send(Connection::plain(stream)).await;
+            return;
+        };
+        let Ok(permit) = Arc::clone(&self.handshakes).acquire_owned().await else { return };
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.current().config));
+        let (taken, name) = (self.taken.clone(), self.name);
+        tokio::spawn(async move {
+            let _permit = permit;
+            let result = match timeout(limits::HANDSHAKE_PATIENCE, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    let _ = taken.send(Connection::tls(stream)).await;
+                    "done"
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, listener = name, "a handshake failed");
+                    "failed"
+                }
+                Err(_elapsed) => "late",
+            };
+            metrics::handshake(name, result);
+        });
+    }
+}
+
+/// The next accept may well succeed.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

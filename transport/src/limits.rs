@@ -1,0 +1,20 @@
+//! Every bound of this crate, with its reason.
+
+use std::time::Duration;
+
+/// The largest file of certificates, keys or permissions. A bundle of all public authorities has a quarter of it.
+pub const FILE_BYTES: u64 = 1024 * 1024;
+/// How long a handshake may take: three round trips of a bad mobile network, with losses.
+pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+/// Handshakes at once on one listener; who comes then waits in the system's queue. Each holds about 20 KiB.
+pub const HANDSHAKES_AT_ONCE: usize = 20_000;
+/// Connections that are open and not yet taken by the listener's server.
+pub const OPENED_AHEAD: usize = 256;
+/// The pause after the system refused to accept, which it does while there are no file descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often a client looks whether its files have changed, at most: each dial asks.
+pub const CLIENT_REREAD: Duration = Duration::from_secs(1);
+/// Pings of idle TCP connections by the system; keeps entries of address translators.
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
+/// The most names that are taken from a certificate. A node's certificate has a handful.
+pub const CERTIFICATE_NAMES: usize = 64;
