@@ -18,6 +18,9 @@ const PROTOS: &[&str] = &[
     "rollcall/storage/v1/backup.proto",
 ];
 
+/// The package whose services have a codec of their own.
+const DEVICES: &str = "rollcall.device.v1";
+
 /// The large variants of frames.
 const BOXED: &[&str] = &[
     ".rollcall.v1.InvokeStreamRequest.kind.call",
@@ -38,8 +41,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("rollcall.descriptors.bin"), descriptors.encode_to_vec())?;
 
+    let mut devices = descriptors.clone();
+    devices.file.retain(|file| file.package() == DEVICES || file.package().starts_with("google."));
+    builder().compile_fds(descriptors)?;
+    // Once more, over the first: a codec is chosen for all services of a run.
+    builder().codec_path("crate::device_codec::DeviceCodec").compile_fds(devices)?;
+    Ok(())
+}
+
+fn builder() -> tonic_prost_build::Builder {
     // What is in flight by the thousand moves by its pointer, from queue to queue.
     let boxed = BOXED.iter().fold(tonic_prost_build::configure(), |builder, field| builder.boxed(field));
-    boxed.bytes(".").compile_fds(descriptors)?;
-    Ok(())
+    boxed.bytes(".")
 }

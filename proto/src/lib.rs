@@ -4,6 +4,7 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+pub mod device_codec;
 
 /// Generated from `rollcall.v1`, `rollcall.device.v1`, `rollcall.peer.v1` and `rollcall.storage.v1`.
 pub mod rollcall {
