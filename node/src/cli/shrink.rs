@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 use rollcall_proto::api::{DemoteNodeRequest, Node, NodeRole, cluster_service_client::ClusterServiceClient};
+use rollcall_transport::AuthorizedChannel;
 use serde_json::json;
 use tokio::time::sleep;
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 
 use super::{
     CliError, Exit, client, nodes,
@@ -77,7 +78,7 @@ fn by_number(name: &str) -> (&str, u64) {
 }
 
 /// Demotes a node; another change, or a change of leader, is waited out.
-async fn demote(channel: Channel, name: &str) -> Result<(), CliError> {
+async fn demote(channel: AuthorizedChannel, name: &str) -> Result<(), CliError> {
     let mut client = ClusterServiceClient::new(channel);
     let mut tries = 0;
     loop {
