@@ -11,6 +11,9 @@ use rollcall_proto::api::InvokeRequest;
 use tokio::time::Instant;
 use tonic::{Code, Request};
 
+/// For how long a node waits for a lost device to come back to its calls, by default.
+const RESUME_WINDOW: Duration = Duration::from_millis(12_200);
+
 static CLUSTER: SharedCluster = SharedCluster::new(|| ClusterPlan::of(3));
 
 /// Makes the same call through every node; each must refuse it at once.
@@ -176,7 +179,7 @@ async fn a_lost_device_makes_its_calls_unknown_and_not_silent() -> anyhow::Resul
     let pending = tokio::spawn(async move { api.call(slow).await });
     device.runs(1).await?;
     drop(device);
-    let answer = tokio::time::timeout(SPREAD_PATIENCE, pending).await??;
+    let answer = tokio::time::timeout(RESUME_WINDOW + SPREAD_PATIENCE, pending).await??;
     let refused = refusal(answer)?;
     ensure!(refused.outcome != "NOT_EXECUTED", "the handler had started: {refused:?}");
     ensure!(refused.code != Code::Unavailable, "stock clients would retry it: {refused:?}");
