@@ -2,9 +2,9 @@
 #
 #   buildah build -t rollcall --build-arg VERSION=0.1.0 --build-arg REVISION=$(git rev-parse HEAD) .
 #
-# Both bases may be your own: BUILD_IMAGE needs a Rust toolchain and a C linker, BASE_IMAGE needs glibc no older than
+# Both bases may be your own: BUILD_IMAGE needs a Rust toolchain, a C compiler and make, BASE_IMAGE needs glibc no older than
 # the one that BUILD_IMAGE links against, and libgcc.
-ARG BUILD_IMAGE=docker.io/library/rust:1-slim-bookworm
+ARG BUILD_IMAGE=docker.io/library/rust:1-bookworm
 ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${BUILD_IMAGE} AS build
