@@ -30,7 +30,7 @@ const P50: &str = "one change at 1,000/s, p50";
 const P99: &str = "one change at 1,000/s, p99";
 const ATTACHES: &str = "attaches over 6 device connections";
 const LOOK_UPS: &str = "route look-ups, one core, 1,000,000 sessions";
-const LOOK_UPS_TOGETHER: &str = "the same, of calls that came together";
+const LOOK_UPS_TOGETHER: &str = "the same, sixteen at a time";
 const LOOK_UPS_BESIDE: &str = "route look-ups while batches are applied";
 const OPENS: &str = "opens applied to the tables";
 const ROW: &str = "memory per session row, with its indexes";
@@ -62,7 +62,7 @@ pub(crate) fn declared() -> Vec<Figure> {
         Figure::new(P99, "µs").goal(AtMost(15_000.0)),
         Figure::new(ATTACHES, "attaches/s"),
         Figure::new(LOOK_UPS, "/s").goal(AtLeast(5e6)),
-        Figure::new(LOOK_UPS_TOGETHER, "/s").goal(AtLeast(5e6)),
+        Figure::new(LOOK_UPS_TOGETHER, "/s"),
         Figure::new(LOOK_UPS_BESIDE, "/s"),
         Figure::new(OPENS, "/s"),
         Figure::new(ROW, "bytes").goal(AtMost(120.0)),

@@ -35,7 +35,7 @@ use crate::children::say;
 const NODES: u64 = 3;
 /// Look-ups of one sample.
 const ASKED: usize = 4_000_000;
-/// Calls of one stream that a node takes in together, at most.
+/// Devices that are named together.
 const BURST: usize = 128;
 /// How long look-ups and reopens run beside each other.
 const TOGETHER: Duration = Duration::from_secs(3);
@@ -166,7 +166,7 @@ fn look_up(log: &Log, ids: &[String], round: usize) -> anyhow::Result<f64> {
     Ok(asked.len() as f64 / took.as_secs_f64())
 }
 
-/// The same for calls that came together, as a stream of calls asks.
+/// The same for devices that are named together. Calls do not ask so yet: each is looked up by itself.
 fn look_up_together(log: &Log, ids: &[String], round: usize) -> anyhow::Result<f64> {
     let routes = log.state.routes();
     let asked: Vec<compact_str::CompactString> = walk(ids, round).take(ASKED).map(Into::into).collect();
