@@ -8,7 +8,7 @@ use futures::{FutureExt, future::try_join_all};
 
 use super::{Bite, Most, Outcome, Row, Target, row_01_follower_killed::failures};
 use crate::{
-    HEAL_PATIENCE, Lab, Pass, Proxy,
+    HEAL_PATIENCE, Lab, LabDevice, Pass, Proxy,
     history::CallRecord,
     invariants::Violation,
     stage::{Ground, LoadPlan, Stage},
@@ -18,6 +18,10 @@ use crate::{
 /// Devices that come back together: a storm for a debug build on two cores, and few enough to begin often.
 const STORM: usize = 150;
 const CALM: Duration = Duration::from_secs(2);
+/// Calls that a storm has to meet to say anything of them. The devices may be back before so many are sent: then they
+/// are cut off again.
+const CALLS_WANTED: usize = 20;
+const MOST_WAVES: usize = 10;
 
 /// The row.
 pub(super) const ROW: Row = Row {
@@ -51,23 +55,11 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let calm_from = stage.journal.now();
     tokio::time::sleep(CALM).await;
 
-    let cut_at = stage.journal.now();
-    proxy.set(Pass::Cut);
-    wait_until("all have lost their connection", HEAL_PATIENCE, async || {
-        let left = storm.iter().filter(|device| device.state().is_attached()).count();
-        ensure!(left == 0, "{left} are still attached");
-        Ok(())
-    })
-    .await?;
-    proxy.set(Pass::Freely);
-    let open_at = stage.journal.now();
-    wait_until("all are back", 3 * HEAL_PATIENCE, async || {
-        let back = storm.iter().filter(|device| device.state().is_attached()).count();
-        ensure!(back == STORM, "{back} of {STORM}");
-        Ok(())
-    })
-    .await?;
-    let back_at = stage.journal.now();
+    let calm_to = stage.journal.now();
+    let mut waves: Vec<Wave> = Vec::new();
+    while waves.len() < MOST_WAVES && met(&stage.journal.calls(), &waves).len() < CALLS_WANTED {
+        waves.push(wave(stage, &proxy, &storm).await?);
+    }
 
     let mut violations = Vec::new();
     let after = leader.api()?.cluster().await?;
@@ -78,26 +70,58 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     if now != incarnations {
         violations.push(Violation::of("no_lease_is_lost", format!("{now:?} after {incarnations:?}")));
     }
-    futures::future::join_all(storm.into_iter().map(crate::LabDevice::shutdown)).await;
+    futures::future::join_all(storm.into_iter().map(LabDevice::shutdown)).await;
     violations.extend(stage.judge(load).await);
     let calls = stage.journal.calls();
-    let within = |from: Duration, to: Duration| {
-        calls
-            .iter()
-            .filter(move |call| call.sent_at > from && call.sent_at < to && call.is_quick())
-            .collect::<Vec<_>>()
-    };
-    let (calm, stormy) = (within(calm_from, cut_at), within(cut_at, back_at));
+    let calm = quick_within(&calls, calm_from, calm_to);
+    let stormy = met(&calls, &waves);
     violations.extend(failures(&stormy));
     if calm.is_empty() {
         bail!("no calls before the storm");
     }
-    let bite = Bite::when(stormy.len() >= 20, || format!("{} calls met the storm", stormy.len()));
+    let bite = Bite::when(stormy.len() >= CALLS_WANTED, || {
+        format!("{} calls met {} storms", stormy.len(), waves.len())
+    });
     let took = |calls: Vec<&CallRecord>| calls.into_iter().filter_map(CallRecord::took).collect::<Vec<_>>();
     Ok(Outcome::new(bite, violations)
-        .measured("all back", [back_at.saturating_sub(open_at)])
+        .measured("all back", waves.iter().map(|wave| wave.back_at.saturating_sub(wave.open_at)))
         .measured("call in calm", took(calm))
         .measured("call in storm", took(stormy)))
+}
+
+/// One loss of all devices, and their return.
+struct Wave {
+    cut_at: Duration,
+    open_at: Duration,
+    back_at: Duration,
+}
+
+async fn wave(stage: &Stage, proxy: &Proxy, storm: &[LabDevice]) -> anyhow::Result<Wave> {
+    let attached = || storm.iter().filter(|device| device.state().is_attached()).count();
+    let cut_at = stage.journal.now();
+    proxy.set(Pass::Cut);
+    wait_until("all have lost their connection", HEAL_PATIENCE, async || {
+        ensure!(attached() == 0, "{} are still attached", attached());
+        Ok(())
+    })
+    .await?;
+    proxy.set(Pass::Freely);
+    let open_at = stage.journal.now();
+    wait_until("all are back", 3 * HEAL_PATIENCE, async || {
+        ensure!(attached() == STORM, "{} of {STORM}", attached());
+        Ok(())
+    })
+    .await?;
+    Ok(Wave { cut_at, open_at, back_at: stage.journal.now() })
+}
+
+fn quick_within(calls: &[CallRecord], from: Duration, to: Duration) -> Vec<&CallRecord> {
+    calls.iter().filter(|call| call.sent_at > from && call.sent_at < to && call.is_quick()).collect()
+}
+
+/// The quick calls that were sent while devices were away or coming back.
+fn met<'a>(calls: &'a [CallRecord], waves: &[Wave]) -> Vec<&'a CallRecord> {
+    waves.iter().flat_map(|wave| quick_within(calls, wave.cut_at, wave.back_at)).collect()
 }
 
 /// The starts of all nodes: another one tells of a lease that was lost.
