@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use super::{
     CliError, client,
-    invoke::{milliseconds, payload},
+    invoke::milliseconds,
     output::{self, Form, Output},
+    sent::Sent,
     words,
 };
 use crate::limits::TABLE_ANSWER_CHARS;
@@ -28,20 +29,8 @@ pub struct Broadcast {
     group: String,
     /// What the devices are asked to do
     action: String,
-    /// The payload: text, @FILE, or - for stdin
-    payload: Option<String>,
-    /// The namespace of group and devices
-    #[arg(long, default_value = "default")]
-    namespace: String,
-    /// A label that a device must carry; may be repeated
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = words::key_value)]
-    labels: Vec<(String, String)>,
-    /// Metadata for the devices' handlers; may be repeated
-    #[arg(long = "metadata", value_name = "KEY=VALUE", value_parser = words::key_value)]
-    metadata: Vec<(String, String)>,
-    /// The media type of the payload
-    #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
-    content_type: String,
+    #[command(flatten)]
+    sent: Sent,
     /// How long all of it may take [default: 10m]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
@@ -105,13 +94,13 @@ impl Broadcast {
     async fn request(self) -> Result<BroadcastRequest, CliError> {
         let duration = |duration: Option<Duration>| duration.and_then(|duration| duration.try_into().ok());
         Ok(BroadcastRequest {
-            namespace: self.namespace,
+            payload: self.sent.payload().await?,
+            namespace: self.sent.namespace,
             group: if self.group == ANY_GROUP { String::new() } else { self.group },
             action: self.action,
-            payload: payload(self.payload.as_deref()).await?.into(),
-            content_type: self.content_type,
-            metadata: self.metadata.into_iter().collect(),
-            labels: self.labels.into_iter().collect(),
+            content_type: self.sent.content_type,
+            metadata: self.sent.metadata.into_iter().collect(),
+            labels: self.sent.labels.into_iter().collect(),
             request_id: self.request_id,
             idempotent: self.idempotent,
             timeout: duration(self.timeout),

@@ -5,11 +5,11 @@ use std::{io::Write, time::Duration};
 use clap::Args;
 use rollcall_proto::api::{InvokeRequest, InvokeResponse};
 use serde_json::json;
-use tokio::io::AsyncReadExt;
 
 use super::{
     CliError, client,
     output::{self, Form, Output},
+    sent::Sent,
     words,
 };
 
@@ -20,23 +20,11 @@ pub struct Invoke {
     group: String,
     /// What the device is asked to do
     action: String,
-    /// The payload: text, @FILE, or - for stdin
-    payload: Option<String>,
+    #[command(flatten)]
+    sent: Sent,
     /// The device to call [default: any of the group]
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     device: String,
-    /// The namespace of group and device
-    #[arg(long, default_value = "default")]
-    namespace: String,
-    /// A label that the device must carry; may be repeated
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = words::key_value)]
-    labels: Vec<(String, String)>,
-    /// Metadata for the device's handler; may be repeated
-    #[arg(long = "metadata", value_name = "KEY=VALUE", value_parser = words::key_value)]
-    metadata: Vec<(String, String)>,
-    /// The media type of the payload
-    #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
-    content_type: String,
     /// How long the call may take [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
@@ -79,14 +67,14 @@ impl Invoke {
     async fn request(self) -> Result<InvokeRequest, CliError> {
         let duration = |duration: Option<Duration>| duration.and_then(|duration| duration.try_into().ok());
         Ok(InvokeRequest {
-            namespace: self.namespace,
+            payload: self.sent.payload().await?,
+            namespace: self.sent.namespace,
             group: self.group,
             action: self.action,
             device_id: self.device,
-            payload: payload(self.payload.as_deref()).await?.into(),
-            content_type: self.content_type,
-            metadata: self.metadata.into_iter().collect(),
-            labels: self.labels.into_iter().collect(),
+            content_type: self.sent.content_type,
+            metadata: self.sent.metadata.into_iter().collect(),
+            labels: self.sent.labels.into_iter().collect(),
             affinity_key: self.affinity_key,
             request_id: self.request_id,
             idempotent: self.idempotent,
@@ -94,24 +82,6 @@ impl Invoke {
             timeout: duration(self.timeout),
             min_index: 0,
         })
-    }
-}
-
-/// The payload that an argument means.
-pub(super) async fn payload(argument: Option<&str>) -> Result<Vec<u8>, CliError> {
-    match argument {
-        None => Ok(Vec::new()),
-        Some("-") => {
-            let mut bytes = Vec::new();
-            tokio::io::stdin().read_to_end(&mut bytes).await?;
-            Ok(bytes)
-        }
-        Some(text) => match text.strip_prefix('@') {
-            Some(path) => tokio::fs::read(path)
-                .await
-                .map_err(|error| CliError::Usage(format!("cannot read the payload from {path}: {error}"))),
-            None => Ok(text.as_bytes().to_vec()),
-        },
     }
 }
 

@@ -19,6 +19,7 @@ mod prestop;
 mod records;
 mod recover;
 mod route;
+mod sent;
 mod serve;
 mod shrink;
 mod snapshot;
