@@ -14,6 +14,14 @@ use crate::{
 /// What the nodes log, as `--log-level` takes it: `CLUSTER_TESTS_LOG=info,rollcall_registry=debug cargo test …`.
 const LOG_VARIABLE: &str = "CLUSTER_TESTS_LOG";
 
+/// The rules of a secured cluster whose plan has none.
+const ANYBODY_ANYTHING: &str = r#"
+[[roles]]
+name = "anybody"
+members = ["anyone"]
+allow = [{ may = ["invoke", "read", "watch", "administer", "attach"], namespaces = ["*"], groups = ["*"], actions = ["*"], devices = ["*"] }]
+"#;
+
 /// Real nodes on this machine; killed when dropped, their logs and data kept unless [`Cluster::finish`] was reached.
 #[derive(Debug)]
 pub struct Cluster {
@@ -62,6 +70,7 @@ impl Cluster {
             let names: Vec<String> = (1..=9).map(|number| format!("n{number}")).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             certificates.renew(&names, &[], 30).await?;
+            cluster.write_rules()?;
         }
         for _ in 0..cluster.plan.founders {
             cluster.add_node()?;
@@ -126,6 +135,14 @@ impl Cluster {
         }
     }
 
+    fn write_rules(&self) -> anyhow::Result<()> {
+        let write = |name: &str, text: &str| std::fs::write(self.scratch.path().join(name), text);
+        if self.plan.access.is_empty() {
+            write("access.toml", ANYBODY_ANYTHING)?;
+        }
+        Ok(self.plan.access.iter().try_for_each(|(name, text)| write(name, text))?)
+    }
+
     /// How the harness comes in; `None`: everything is plain.
     fn access(&self) -> anyhow::Result<Option<Access>> {
         self.certificates.as_ref().map(|certificates| certificates.access(Some("harness"))).transpose()
@@ -141,7 +158,10 @@ impl Cluster {
 
     fn flags(&self, number: u16, name: &str) -> anyhow::Result<Vec<String>> {
         let mut flags = match &self.certificates {
-            Some(certificates) => certificates.flags(name),
+            Some(certificates) => {
+                let rules = self.scratch.path().join("access.toml").display().to_string();
+                [certificates.flags(name), vec!["--access".to_owned(), rules]].concat()
+            }
             None => vec!["--insecure".to_owned()],
         };
         flags.extend(["--join".to_owned(), self.founders()?]);

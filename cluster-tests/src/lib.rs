@@ -28,6 +28,7 @@ pub mod rows;
 mod scratch;
 mod shared;
 pub mod stage;
+pub mod tokens;
 mod turn;
 mod wait;
 mod warden;

@@ -11,6 +11,7 @@ pub struct ClusterPlan {
     pub(crate) data_dirs: Vec<(String, std::path::PathBuf)>,
     pub(crate) own_network: bool,
     pub(crate) is_secured: bool,
+    pub(crate) access: Vec<(String, String)>,
 }
 
 impl ClusterPlan {
@@ -23,6 +24,7 @@ impl ClusterPlan {
             data_dirs: Vec::new(),
             own_network: false,
             is_secured: false,
+            access: Vec::new(),
         }
     }
 
@@ -61,6 +63,14 @@ impl ClusterPlan {
     #[must_use]
     pub fn secured(mut self) -> Self {
         self.is_secured = true;
+        self
+    }
+
+    /// With [`Self::secured`]: the rules of who may do what, and files beside them. By default anybody may do anything.
+    #[must_use]
+    pub fn access(mut self, rules: &str, beside: &[(&str, &str)]) -> Self {
+        self.access = vec![("access.toml".to_owned(), rules.to_owned())];
+        self.access.extend(beside.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
         self
     }
 

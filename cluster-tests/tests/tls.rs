@@ -233,6 +233,12 @@ async fn nothing_is_plain_by_accident() -> anyhow::Result<()> {
     let flags = certificates.flags("n1");
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let serve = ["serve", "--name", "n1", "--data-dir", &folder, "--bootstrap-expect", "1"];
+    let local = ["--advertise-peer-addr", "localhost:7402"];
+    let open = cli.run(&[&serve[..], &flags, &local].concat()).await?;
+    ensure!(
+        open.code == Some(1) && open.stderr.contains("anybody could do anything"),
+        "it started: {open:?}"
+    );
     // Others would dial a name that its certificate does not have.
     let elsewhere = [&serve[..], &flags, &["--advertise-peer-addr", "elsewhere:7402"]].concat();
     let misnamed = cli.run(&elsewhere).await?;

@@ -18,7 +18,7 @@ KUBERNETES = ["1.30", "1.33", "1.37"]
 OWN_SETTINGS = {
     "name", "data_dir", "join", "bootstrap_expect", "voters", "api_addr", "device_addr", "peer_addr", "http_addr",
     "advertise_api_addr", "advertise_device_addr", "advertise_peer_addr", "advertise_http_addr", "drain_grace",
-    "tls_cert", "tls_key", "client_ca", "peer_cert", "peer_key", "peer_ca", "insecure",
+    "tls_cert", "tls_key", "client_ca", "peer_cert", "peer_key", "peer_ca", "access", "insecure",
 }
 report = Report()
 

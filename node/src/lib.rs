@@ -3,6 +3,7 @@
 //! Decisions about calls live in `rollcall-router`, who exists and who holds them in `rollcall-registry`. Tests start
 //! what `main` starts.
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod cluster;

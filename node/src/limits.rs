@@ -82,6 +82,33 @@ pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How often the files of certificates are looked at; a renewed one is there long before the old one ends.
 pub const CERTIFICATES_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The largest file of permissions and the largest key set. A rule takes about 200 bytes, a key about 400.
+pub const ACCESS_FILE_BYTES: u64 = 1024 * 1024;
+/// By how much clocks of those who make tokens may differ from ours.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
+/// Credentials whose identity is kept; more are judged again, a signature each. Each takes about 2 KiB.
+pub const IDENTITIES_KEPT: usize = 20_000;
+/// The longest that an answer goes on after its credential has ended, or a clock was set.
+pub const CREDENTIAL_LOOK: Duration = Duration::from_secs(15);
+/// Over how long what lasts is judged anew when the rules have changed: a signature for each of many devices.
+pub const REVIEW_SPREAD: Duration = Duration::from_secs(5);
+/// How long before its token ends a device is asked for a new one: a few tries of a bad network.
+pub const REAUTH_BEFORE: Duration = Duration::from_secs(60);
+/// The least time between two such questions.
+pub const REAUTH_AGAIN: Duration = Duration::from_secs(5);
+/// Refusals a second that are written to the log, each; a scan must not fill the disk.
+pub const AUDITED_REFUSALS: u32 = 20;
+/// Answers of the door to one connection's devices that wait for its transport; who causes more loses the connection.
+pub const DOOR_ANSWERS: usize = 64;
+/// How often key sets behind a URL are fetched; issuers show a new key long before they use it.
+pub const KEYS_INTERVAL: Duration = Duration::from_secs(300);
+/// The same while one cannot be fetched.
+pub const KEYS_AGAIN: Duration = Duration::from_secs(10);
+/// The least time between two fetches, however many tokens name unknown keys.
+pub const KEYS_LEAST: Duration = Duration::from_secs(10);
+/// How long a fetch may take.
+pub const KEYS_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Open files below which a start warns: each device connection needs one.
 pub const OPEN_FILES_LEAST: u64 = 65_536;
 

@@ -18,6 +18,8 @@ pub(crate) enum Effect {
     Send(LinkId, Box<wire::AttachRequest>),
     /// Send a result on a slot, in chunks if it is long. Says `Written` for the call, if there is one.
     Reply(LinkId, u32, Option<CallId>, Box<wire::Result>),
+    /// Send the token that the device has now, if it has one.
+    Renew(LinkId),
     /// Send what is waiting, then end the connection.
     End(LinkId),
     /// Drop the connection now.

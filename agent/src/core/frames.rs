@@ -95,8 +95,12 @@ impl Core {
                 self.superseded(id, device, &superseded, at, out)
             }
             (Frame::GoAway(go_away), _) => self.go_away(id, &go_away, at, out),
-            // Results are not held back for credit in protocol 1; there are no credentials yet; nothing was updated.
-            (Frame::Credit(_) | Frame::Reauth(_) | Frame::Updated(_), _) => return false,
+            (Frame::Reauth(_), _) => {
+                out.push(Effect::Renew(id));
+                return false;
+            }
+            // Results are not held back for credit in protocol 1; nothing was updated.
+            (Frame::Credit(_) | Frame::Updated(_), _) => return false,
             // A slot that was never used: nothing that it could mean.
             (_, None) => return false,
         }

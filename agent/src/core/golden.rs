@@ -105,6 +105,7 @@ fn input(line: &str) -> Input {
             prefer_addrs: addrs(word()),
             message: "bye".into(),
         }),
+        "reauth" => Frame::Reauth(wire::Reauth { within: wait(word()) }),
         "ping" => Frame::Ping(wire::Ping { number: number(word()) }),
         "cancel-token" => {
             Frame::Cancel(wire::Cancel { tag: 0, token: word().expect("a token").to_owned().into() })
@@ -215,6 +216,7 @@ fn effect(effect: Effect) -> String {
             result.error.map(|error| format!(" error {:?}", error.message)).unwrap_or_default(),
             if call.is_some() { "" } else { " again" }
         ),
+        Effect::Renew(link) => format!("renew {}", link.0),
         Effect::End(link) => format!("end {}", link.0),
         Effect::Drop(link) => format!("drop {}", link.0),
         Effect::Start(call, device, request, deadline) => {

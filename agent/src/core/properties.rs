@@ -180,7 +180,11 @@ impl World {
             }
             Effect::Abort(call) => assert!(self.running.contains_key(&call), "aborted what does not run"),
             Effect::Done => self.done = true,
-            Effect::ChunkBytes(..) | Effect::Reply(..) | Effect::State(..) | Effect::Note(..) => {}
+            Effect::ChunkBytes(..)
+            | Effect::Renew(..)
+            | Effect::Reply(..)
+            | Effect::State(..)
+            | Effect::Note(..) => {}
         }
     }
 }

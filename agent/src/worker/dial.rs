@@ -2,7 +2,7 @@
 
 use futures::FutureExt;
 use rollcall_proto::device::{
-    AttachRequest, AttachResponse, CloseCode, Hello, attach_request::Frame,
+    AttachRequest, AttachResponse, CloseCode, Credentials, Hello, attach_request::Frame,
     device_service_client::DeviceServiceClient,
 };
 use rollcall_transport::Access;
@@ -21,6 +21,13 @@ pub(super) fn hello(agent: &str) -> AttachRequest {
     let (protocol_min, protocol_max) = (limits::PROTOCOL_MIN, limits::PROTOCOL_MAX);
     let hello = Hello { protocol_min, protocol_max, agent: agent.to_owned() };
     AttachRequest { slot: 0, frame: Some(Frame::Hello(hello)) }
+}
+
+/// The token as its file has it now; `None`: there is none.
+pub(super) async fn credentials(access: &Access) -> Option<AttachRequest> {
+    let value = access.authorization().await?;
+    let token = value.to_str().ok()?.strip_prefix("Bearer ")?.to_owned();
+    Some(AttachRequest { slot: 0, frame: Some(Frame::Credentials(Credentials { token })) })
 }
 
 /// Opens the connection, then reads it to its end. Says `Lost` exactly once, at the end.

@@ -187,6 +187,7 @@ impl Worker {
             Effect::ChunkBytes(link, bytes) => self.send(link, Outgoing::ChunkBytes(bytes)),
             Effect::Send(link, frame) => self.send(link, Outgoing::Frame(frame)),
             Effect::Reply(link, slot, call, result) => self.send(link, Outgoing::Result(slot, call, result)),
+            Effect::Renew(link) => self.renew(link),
             Effect::End(link) => {
                 if let Some(wire) = self.wires.get_mut(&link) {
                     wire.outgoing = None;
@@ -231,6 +232,18 @@ impl Worker {
                 let _ = events.send(Event::Lost(link, fault)).await;
             });
         }
+    }
+
+    /// Reads the token's file beside: the worker waits for no disk.
+    fn renew(&self, link: LinkId) {
+        let Some(sender) = self.wires.get(&link).and_then(|wire| wire.outgoing.clone()) else { return };
+        let access = self.access.clone();
+        tokio::spawn(async move {
+            if let Some(frame) = dial::credentials(&access).await {
+                // A connection that is full or gone will be asked again, or has no need.
+                let _ = sender.try_send(Outgoing::Frame(Box::new(frame)));
+            }
+        });
     }
 
     fn start(&mut self, id: CallId, device: usize, call: wire::Call, deadline: Option<Duration>) {

@@ -11,6 +11,12 @@
 {{- if not (or $values.insecure $values.tls.secretName) -}}
 {{- fail "tls.secretName: without certificates the nodes start only with insecure=true" -}}
 {{- end -}}
+{{- if not (or $values.insecure $values.access.secretName $values.access.open) -}}
+{{- fail "access.secretName: without rules of who may do what the nodes start only with access.open=true or insecure=true" -}}
+{{- end -}}
+{{- if and $values.access.secretName $values.access.open -}}
+{{- fail "access.open: rules are given too (access.secretName)" -}}
+{{- end -}}
 {{- if and (not $values.tls.secretName) (or $values.tls.peerSecretName $values.tls.clientCaSecretName) -}}
 {{- fail "tls.secretName: the other Secrets need it" -}}
 {{- end -}}

@@ -10,6 +10,11 @@ peer_addr = "{{ .Values.listenAddress }}:7402"
 http_addr = "{{ .Values.listenAddress }}:7403"
 drain_grace = "{{ int .Values.drainGraceSeconds }}s"
 insecure = {{ .Values.insecure }}
+{{- if .Values.access.secretName }}
+access = "/etc/rollcall-access/access.toml"
+{{- else if .Values.access.open }}
+access = "open"
+{{- end }}
 {{- if .Values.tls.secretName }}
 tls_cert = "/etc/rollcall-tls/tls.crt"
 tls_key = "/etc/rollcall-tls/tls.key"
@@ -69,7 +74,51 @@ client_ca = "/etc/rollcall-client-ca/ca.crt"
 - name: ROLLCALL_CA
   value: /etc/rollcall-tls/ca.crt
 {{- end }}
+{{- if $values.access.tokenSecretName }}
+- name: ROLLCALL_TOKEN_FILE
+  value: /etc/rollcall-token/token
+{{- end }}
 {{- with $values.extraEnv }}
 {{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* How the chart's own pods come in: what they trust, and as whom they speak. */}}
+{{- define "rollcall.comingIn" -}}
+{{- include "rollcall.comingInBy" (dict "values" .Values "prefix" "ROLLCALL_") }}
+{{- end }}
+
+{{- define "rollcall.comingInAsADevice" -}}
+{{- include "rollcall.comingInBy" (dict "values" .Values "prefix" "ROLLCALL_AGENT_") }}
+{{- end }}
+
+{{- define "rollcall.comingInBy" -}}
+{{- $values := .values }}
+{{- if or $values.tls.secretName $values.access.tokenSecretName -}}
+env:
+  {{- if $values.tls.secretName }}
+  - {name: {{ .prefix }}CA, value: /etc/rollcall-tls/ca.crt}
+  {{- end }}
+  {{- if $values.access.tokenSecretName }}
+  - {name: {{ .prefix }}TOKEN_FILE, value: /etc/rollcall-token/token}
+  {{- end }}
+volumeMounts:
+  {{- if $values.tls.secretName }}
+  - {name: tls, mountPath: /etc/rollcall-tls, readOnly: true}
+  {{- end }}
+  {{- if $values.access.tokenSecretName }}
+  - {name: token, mountPath: /etc/rollcall-token, readOnly: true}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "rollcall.comingInVolumes" -}}
+{{- with .Values.tls.secretName -}}
+- name: tls
+  secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
+{{ end }}
+{{- with .Values.access.tokenSecretName -}}
+- name: token
+  secret: {secretName: {{ . }}, items: [{key: token, path: token}], defaultMode: 0440}
 {{- end }}
 {{- end }}

@@ -76,6 +76,12 @@ containers:
     volumeMounts:
       - {name: data, mountPath: /var/lib/rollcall}
       - {name: config, mountPath: /etc/rollcall, readOnly: true}
+      {{- if $values.access.secretName }}
+      - {name: access, mountPath: /etc/rollcall-access, readOnly: true}
+      {{- end }}
+      {{- if $values.access.tokenSecretName }}
+      - {name: token, mountPath: /etc/rollcall-token, readOnly: true}
+      {{- end }}
       {{- if $values.tls.secretName }}
       - {name: tls, mountPath: /etc/rollcall-tls, readOnly: true}
       - {name: peer-tls, mountPath: /etc/rollcall-peer-tls, readOnly: true}
@@ -93,6 +99,14 @@ volumes:
   - name: config
     configMap:
       name: {{ include "rollcall.name" .root }}
+  {{- with $values.access.secretName }}
+  - name: access
+    secret: {secretName: {{ . }}, defaultMode: 0440}
+  {{- end }}
+  {{- with $values.access.tokenSecretName }}
+  - name: token
+    secret: {secretName: {{ . }}, items: [{key: token, path: token}], defaultMode: 0440}
+  {{- end }}
   {{- with $values.tls.secretName }}
   - name: tls
     secret: {secretName: {{ . }}, defaultMode: 0440}

@@ -12,7 +12,7 @@ use rollcall_proto::api::{
     invoke_service_server::InvokeService,
 };
 use rollcall_registry::{Registrar, model::ids::ClusterId};
-use rollcall_router::{Broadcast, Call, CallFacts, Failure, Reply, Router, Started, Timings};
+use rollcall_router::{Broadcast, Call, CallFacts, Failure, Reason, Reply, Router, Started, Timings};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,10 @@ use super::{
     status, validate,
 };
 use crate::{
+    access::{
+        Identity, Verb,
+        audit::{self, Refused},
+    },
     config::CallLimits,
     limits,
     telemetry::{AccessLog, CallAccounts, EndedCall},
@@ -105,8 +109,8 @@ impl<I: Invoker> InvokeApi<I> {
 #[tonic::async_trait]
 impl<I: Invoker> InvokeService for InvokeApi<I> {
     async fn invoke(&self, request: Request<InvokeRequest>) -> Result<Response<InvokeResponse>, Status> {
-        let arrival = Arrival::of(&request);
-        let answer = self.caller.call(request.into_inner(), arrival).await;
+        let (arrival, who) = (Arrival::of(&request), Identity::of(request.extensions()));
+        let answer = self.caller.call(request.into_inner(), arrival, &who).await;
         answer.map(Response::new).map_err(CallError::into_status)
     }
 
@@ -116,9 +120,9 @@ impl<I: Invoker> InvokeService for InvokeApi<I> {
         &self,
         request: Request<Streaming<InvokeStreamRequest>>,
     ) -> Result<Response<Self::InvokeStreamStream>, Status> {
-        let opened = Arrival::of(&request);
+        let (opened, who) = (Arrival::of(&request), Identity::of(request.extensions()));
         let (answers, stream) = mpsc::channel(limits::STREAM_CHANNEL);
-        let calls = CallStream::new(self.caller.clone(), opened, answers);
+        let calls = CallStream::new(self.caller.clone(), who, opened, answers);
         tokio::spawn(calls.run(request.into_inner(), self.closing.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
@@ -126,8 +130,9 @@ impl<I: Invoker> InvokeService for InvokeApi<I> {
     type BroadcastStream = Answers;
 
     async fn broadcast(&self, request: Request<BroadcastRequest>) -> Result<Response<Answers>, Status> {
-        let arrival = Arrival::of(&request);
-        let answers = self.caller.broadcast(request.into_inner(), arrival, self.closing.clone()).await;
+        let (arrival, who) = (Arrival::of(&request), Identity::of(request.extensions()));
+        let closing = self.closing.clone();
+        let answers = self.caller.broadcast(request.into_inner(), arrival, &who, closing).await;
         answers.map(Response::new).map_err(CallError::into_status)
     }
 }
@@ -146,12 +151,15 @@ impl<I: Invoker> Caller<I> {
         &self,
         request: InvokeRequest,
         arrival: Arrival,
+        who: &Identity,
     ) -> Result<InvokeResponse, CallError> {
         let call = validate::call(request, arrival, &self.calls).map_err(CallError::Invalid)?;
+        permit(who, &call)?;
         let facts = CallFacts::of(&call);
         let result = self.invoker.invoke(call).await;
         self.account(&facts, &result);
-        Ok(self.response(result?, facts.request_id))
+        let reply = result.map_err(|failure| seen_by(who, failure))?;
+        Ok(self.response(reply, facts.request_id))
     }
 
     /// A call has ended.
@@ -174,9 +182,14 @@ impl<I: Invoker> Caller<I> {
         &self,
         request: BroadcastRequest,
         arrival: Arrival,
+        who: &Identity,
         closing: CancellationToken,
     ) -> Result<Answers, CallError> {
         let broadcast = validate::broadcast(request, arrival, &self.calls).map_err(CallError::Invalid)?;
+        let group = Some(broadcast.group.as_str()).filter(|group| !group.is_empty());
+        if !who.may_invoke(&broadcast.namespace, group, &broadcast.action) {
+            return Err(not_permitted(who, &broadcast.group, &broadcast.action).into());
+        }
         let request_id = String::from(broadcast.request_id.as_str());
         let started = self.invoker.broadcast(broadcast).await?;
         Ok(Answers::new(started, request_id, self.cluster_id(), closing))
@@ -188,8 +201,15 @@ impl<I: Invoker> Caller<I> {
     }
 
     /// The call that a request asks for.
-    pub(super) fn check(&self, request: InvokeRequest, arrival: Arrival) -> Result<Call, validate::Invalid> {
-        validate::call(request, arrival, &self.calls)
+    pub(super) fn check(
+        &self,
+        request: InvokeRequest,
+        arrival: Arrival,
+        who: &Identity,
+    ) -> Result<Call, Failure> {
+        let call = validate::call(request, arrival, &self.calls)?;
+        permit(who, &call)?;
+        Ok(call)
     }
 
     /// What the caller gets.
@@ -206,6 +226,34 @@ impl<I: Invoker> Caller<I> {
             Some(id) => self.cluster_id.get_or_init(|| id.to_string()).clone(),
             None => String::new(),
         }
+    }
+}
+
+fn permit(who: &Identity, call: &Call) -> Result<(), Failure> {
+    if who.may_invoke(&call.namespace, Some(&call.group), &call.action) {
+        Ok(())
+    } else {
+        Err(not_permitted(who, &call.group, &call.action))
+    }
+}
+
+/// The same whether there is such a group, action or device, or not.
+fn not_permitted(who: &Identity, group: &str, action: &str) -> Failure {
+    let what = format!("invoke {action} of {group}");
+    audit::refused(&Refused { who: &who.name, from: None, what: &what, why: "not permitted" });
+    Failure::not_executed(Reason::PermissionDenied, "this is not permitted")
+}
+
+/// What a caller learns of a failure: who may not call every group is not told whether a device that it named is another
+/// group's, or nobody's.
+pub(super) fn seen_by(who: &Identity, failure: Failure) -> Failure {
+    let tells = matches!(failure.reason, Reason::NoDevice | Reason::DeviceDisabled);
+    match &failure.device_id {
+        Some(device) if tells && !who.may_everywhere(Verb::Invoke) => {
+            let hidden = Failure::not_executed(Reason::NotConnected, "the device is not connected");
+            hidden.on_device(device.clone())
+        }
+        _ => failure,
     }
 }
 

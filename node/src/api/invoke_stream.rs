@@ -3,7 +3,7 @@
 //! The task never stops reading: a call beyond the bound is answered OVERLOADED under its tag. Only a caller who sends
 //! and does not read loses the stream.
 
-use std::{collections::VecDeque, future::poll_fn, pin::pin};
+use std::{collections::VecDeque, future::poll_fn, pin::pin, sync::Arc};
 
 use futures::FutureExt;
 use rollcall_proto::api::{
@@ -18,11 +18,14 @@ use tonic::{Code, Status, Streaming};
 use super::{
     Arrival,
     calls::Calls,
-    invoke_service::{Caller, Invoker},
+    invoke_service::{Caller, Invoker, seen_by},
     status::{self, Refusal},
     validate::Invalid,
 };
-use crate::limits::{STREAM_ANSWERS, STREAM_BURST, STREAM_CALLS};
+use crate::{
+    access::Identity,
+    limits::{STREAM_ANSWERS, STREAM_BURST, STREAM_CALLS},
+};
 
 /// Answers to one stream's calls.
 pub(super) type Answers = mpsc::Sender<Result<InvokeStreamResponse, Status>>;
@@ -30,6 +33,7 @@ pub(super) type Answers = mpsc::Sender<Result<InvokeStreamResponse, Status>>;
 /// The state of one stream.
 pub(super) struct CallStream<I> {
     caller: Caller<I>,
+    who: Arc<Identity>,
     opened: Arrival,
     answers: Answers,
     calls: Box<dyn Calls>,
@@ -46,9 +50,9 @@ enum Step {
 }
 
 impl<I: Invoker> CallStream<I> {
-    pub(super) fn new(caller: Caller<I>, opened: Arrival, answers: Answers) -> Self {
+    pub(super) fn new(caller: Caller<I>, who: Arc<Identity>, opened: Arrival, answers: Answers) -> Self {
         let calls = caller.calls();
-        Self { caller, opened, answers, calls, waiting: VecDeque::new() }
+        Self { caller, who, opened, answers, calls, waiting: VecDeque::new() }
     }
 
     /// Runs until the caller has closed its side and everything is answered, or the caller is gone, or the node closes.
@@ -106,7 +110,10 @@ impl<I: Invoker> CallStream<I> {
         self.caller.account(&ended.call, &ended.result);
         let answer = match ended.result {
             Ok(reply) => Answer::Response(Box::new(self.caller.response(reply, ended.call.request_id))),
-            Err(failure) => Answer::Failure(Box::new(status::to_proto(failure))),
+            Err(failure) => {
+                let seen = seen_by(&self.who, failure);
+                Answer::Failure(Box::new(status::to_proto(seen)))
+            }
         };
         self.waiting.push_back(InvokeStreamResponse { tag: ended.tag, result: Some(answer) });
     }
@@ -137,7 +144,7 @@ impl<I: Invoker> CallStream<I> {
             return Err(Invalid::new("tag", "a call with this tag is in flight").into());
         }
         let arrival = Arrival { grpc_deadline: self.opened.grpc_deadline, ..Arrival::now(None) };
-        self.calls.start(tag, self.caller.check(request, arrival)?);
+        self.calls.start(tag, self.caller.check(request, arrival, &self.who)?);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, pin::Pin};
 
 use futures::Stream;
 use rollcall_proto::api::{
-    CreateDeviceRequest, CreateDeviceResponse, DeleteDeviceRequest, DeleteDeviceResponse,
+    CreateDeviceRequest, CreateDeviceResponse, DeleteDeviceRequest, DeleteDeviceResponse, Device,
     DisconnectDeviceRequest, DisconnectDeviceResponse, ExplainRouteRequest, ExplainRouteResponse,
     GetDeviceRequest, GetDeviceResponse, GetRegistryPolicyRequest, GetRegistryPolicyResponse, Group,
     ListDevicesRequest, ListDevicesResponse, ListGroupsRequest, ListGroupsResponse, UpdateDeviceRequest,
@@ -13,6 +13,7 @@ use rollcall_proto::api::{
 };
 use rollcall_registry::{model::ids::DeviceKey, routes::view::DeviceFilter};
 use rollcall_router::{LinkView, Router};
+use rollcall_transport::Peer;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -24,7 +25,14 @@ use super::{
     status::{self, Refusal},
     validate, view, watch,
 };
-use crate::cluster::Cluster;
+use crate::{
+    access::{
+        Identity, Verb,
+        audit::{self, Refused},
+        denied,
+    },
+    cluster::Cluster,
+};
 
 /// Serves the registry.
 #[derive(Clone)]
@@ -134,13 +142,22 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         &self,
         request: Request<GetDeviceRequest>,
     ) -> Result<Response<GetDeviceResponse>, Status> {
+        let who = Identity::of(request.extensions());
         let request = request.into_inner();
         let key = device_key(&request.namespace, &request.device_id)?;
         let index = fresh(&self.cluster, request.consistency, request.min_index).await?;
         let routes = self.cluster.routes();
-        let device = routes.device(&key).ok_or_else(|| Refusal::unknown_device(&request.device_id))?;
+        let device = routes.device(&key).map(|device| view::device(&device, routes));
+        let may = |device: &Device| {
+            let mut groups = device.groups.iter();
+            let namespace = &device.namespace;
+            who.may(Verb::Read, namespace, None)
+                || groups.any(|group| who.may(Verb::Read, namespace, Some(group)))
+        };
+        // One that may not be seen is answered as one that is not there.
+        let device = device.filter(may).ok_or_else(|| Refusal::unknown_device(&request.device_id))?;
         Ok(Response::new(GetDeviceResponse {
-            device: Some(view::device(&device, routes)),
+            device: Some(device),
             index: index.0,
             cluster_id: cluster_id(&self.cluster),
         }))
@@ -151,6 +168,8 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         request: Request<ListDevicesRequest>,
     ) -> Result<Response<ListDevicesResponse>, Status> {
         self.has_time()?;
+        let asked = request.get_ref();
+        permit(&request, Verb::Read, &asked.namespace, &asked.group)?;
         Ok(Response::new(self.device_page(request.into_inner()).await?))
     }
 
@@ -159,6 +178,7 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         request: Request<ListGroupsRequest>,
     ) -> Result<Response<ListGroupsResponse>, Status> {
         self.has_time()?;
+        permit(&request, Verb::Read, &request.get_ref().namespace, "")?;
         Ok(Response::new(self.group_page(request.into_inner()).await?))
     }
 
@@ -169,6 +189,8 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         request: Request<WatchDevicesRequest>,
     ) -> Result<Response<Self::WatchDevicesStream>, Status> {
         self.has_time()?;
+        let asked = request.get_ref();
+        permit(&request, Verb::Watch, &asked.namespace, &asked.group)?;
         let changes = watch::open(&self.cluster, request.into_inner(), self.closing.clone())?;
         Ok(Response::new(Box::pin(changes)))
     }
@@ -177,6 +199,7 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         &self,
         request: Request<DisconnectDeviceRequest>,
     ) -> Result<Response<DisconnectDeviceResponse>, Status> {
+        permit(&request, Verb::Administer, &request.get_ref().namespace, "")?;
         Ok(Response::new(self.end_session(request.into_inner()).await?))
     }
 
@@ -184,6 +207,7 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         &self,
         request: Request<ExplainRouteRequest>,
     ) -> Result<Response<ExplainRouteResponse>, Status> {
+        permit(&request, Verb::Read, &request.get_ref().namespace, "")?;
         let request = request.into_inner();
         validate::name("from", &request.from)?;
         let key = device_key(&request.namespace, &request.device_id)?;
@@ -196,6 +220,7 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         &self,
         request: Request<CreateDeviceRequest>,
     ) -> Result<Response<CreateDeviceResponse>, Status> {
+        permit(&request, Verb::Administer, &request.get_ref().namespace, "")?;
         let (device, index) = administration::create(&self.cluster, request.into_inner()).await?;
         let cluster_id = cluster_id(&self.cluster);
         Ok(Response::new(CreateDeviceResponse { device: Some(device), index: index.0, cluster_id }))
@@ -205,6 +230,7 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         &self,
         request: Request<UpdateDeviceRequest>,
     ) -> Result<Response<UpdateDeviceResponse>, Status> {
+        permit(&request, Verb::Administer, &request.get_ref().namespace, "")?;
         let (device, index) = administration::update(&self.cluster, request.into_inner()).await?;
         let cluster_id = cluster_id(&self.cluster);
         Ok(Response::new(UpdateDeviceResponse { device: Some(device), index: index.0, cluster_id }))
@@ -214,6 +240,7 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         &self,
         request: Request<DeleteDeviceRequest>,
     ) -> Result<Response<DeleteDeviceResponse>, Status> {
+        permit(&request, Verb::Administer, &request.get_ref().namespace, "")?;
         let index = administration::delete(&self.cluster, request.into_inner()).await?;
         let cluster_id = cluster_id(&self.cluster);
         Ok(Response::new(DeleteDeviceResponse { index: index.0, cluster_id }))
@@ -241,6 +268,20 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
             cluster_id: cluster_id(&self.cluster),
         }))
     }
+}
+
+/// Whether the caller may do so with a group, or with all of a namespace if it names none.
+#[allow(clippy::result_large_err)]
+fn permit<T>(request: &Request<T>, verb: Verb, namespace: &str, group: &str) -> Result<(), Status> {
+    let group = Some(group).filter(|group| !group.is_empty());
+    let (who, namespace) = (Identity::of(request.extensions()), validate::namespace(namespace));
+    if who.may(verb, namespace, group) {
+        return Ok(());
+    }
+    let from = request.extensions().get::<Peer>().and_then(|peer| peer.address);
+    let what = format!("{verb:?} {namespace}/{}", group.unwrap_or("*"));
+    audit::refused(&Refused { who: &who.name, from, what: &what, why: "not permitted" });
+    Err(denied())
 }
 
 fn device_key(namespace: &str, device_id: &str) -> Result<DeviceKey, Refusal> {

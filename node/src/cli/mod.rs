@@ -24,6 +24,7 @@ mod serve;
 mod shrink;
 mod snapshot;
 mod tls;
+mod token;
 mod words;
 
 use std::process::ExitCode;
@@ -93,6 +94,9 @@ pub enum Command {
     /// Make certificates for trials.
     #[command(subcommand)]
     Tls(tls::Tls),
+    /// Make tokens for small set-ups.
+    #[command(subcommand)]
+    Token(token::Token),
     /// Look at the node's settings.
     #[command(subcommand)]
     Config(config::Config),
@@ -120,6 +124,7 @@ impl Cli {
             Command::Snapshot(command) => command.run().await,
             Command::Route(command) => command.run().await,
             Command::Tls(command) => command.run(),
+            Command::Token(command) => command.run(),
             Command::Config(command) => command.run(),
         };
         done.map(|()| ExitCode::SUCCESS)

@@ -13,6 +13,6 @@ pub(crate) mod value;
 pub use error::{BadValue, ConfigError, Written};
 pub use flags::SettingFlags;
 pub use layers::{Effective, Environment, Layers, Source};
-pub use security::{PeerFiles, SecuritySettings, Strangers};
+pub use security::{PeerFiles, Permissions, SecuritySettings, Strangers};
 pub use settings::{Addresses, CallLimits, Listeners, LogFormat, LogSettings, Settings};
 pub use value::HostPort;

@@ -15,6 +15,8 @@ pub struct SecuritySettings {
     pub client_ca: Option<PathBuf>,
     /// For the other nodes.
     pub peers: Option<PeerFiles>,
+    /// Who may do what.
+    pub access: Permissions,
     /// What happens to what is not secured.
     pub strangers: Strangers,
 }
@@ -26,6 +28,17 @@ pub struct PeerFiles {
     pub identity: IdentityFiles,
     /// The cluster's own authority.
     pub ca: PathBuf,
+}
+
+/// Who may do what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permissions {
+    /// Nobody said: anybody may do anything where strangers are welcome, and the node does not start elsewhere.
+    Unsaid,
+    /// Anybody may do anything, as somebody said.
+    Open,
+    /// What this file allows, and nothing else.
+    File(PathBuf),
 }
 
 /// What happens to what is not secured.
@@ -59,7 +72,13 @@ impl SecuritySettings {
             return Err(conflict(layers, &table::CLIENT_CA, &table::TLS_CERT, rule));
         }
         let strangers = layers.parsed(&table::INSECURE, strangers)?;
-        Ok(Self { listeners, client_ca, peers, strangers })
+        Ok(Self {
+            listeners,
+            client_ca,
+            peers,
+            access: layers.parsed(&table::ACCESS, permissions)?,
+            strangers,
+        })
     }
 }
 
@@ -77,6 +96,14 @@ fn identity(
 
 fn optional_path(text: &str) -> Result<Option<PathBuf>, BadValue> {
     Ok(Some(text).filter(|text| !text.is_empty()).map(PathBuf::from))
+}
+
+fn permissions(text: &str) -> Result<Permissions, BadValue> {
+    Ok(match text {
+        "" => Permissions::Unsaid,
+        "open" => Permissions::Open,
+        path => Permissions::File(path.into()),
+    })
 }
 
 fn strangers(text: &str) -> Result<Strangers, BadValue> {

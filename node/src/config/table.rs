@@ -164,6 +164,11 @@ settings! {
     PEER_CA = "peer_ca", "PATH", Text(""),
         "PEM file with the authority that makes the certificates of this cluster's nodes, and of nobody else",
         "as `peer_cert`";
+    /// Who may do what.
+    ACCESS = "access", "PATH|open", Text(""),
+        "TOML file that says who may do what; whatever it does not allow is denied. Read again when it changes. \
+         `open`: anybody may do anything",
+        "only you know; a node that is not told does not start, unless `insecure` lets anybody in";
     /// Whether anything may be plain.
     INSECURE = "insecure", "true|false", Text("false"),
         "Whether listeners without certificates may speak plain text, and whether anybody may come in; for trials only",

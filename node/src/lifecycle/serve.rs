@@ -18,12 +18,13 @@ use super::{
     showing::{keep_showing_cluster, keep_showing_process},
 };
 use crate::{
+    access::AccessControl,
     api::ClusterApi,
     cluster::{Cluster, ClusterConfig, MemberError},
     config::Settings,
     http::Pages,
     limits::CLOSE_GRACE,
-    security::{Certificates, SecurityError},
+    security::{self, Certificates, SecurityError},
     telemetry::metric_names,
 };
 
@@ -89,19 +90,18 @@ pub async fn serve<C: Cluster>(
     rollcall_registry::metrics::describe();
     rollcall_transport::metrics::describe();
     checks::warn_of_file_limit();
-    let certificates = Certificates::load(&settings)?;
+    let secured = (Certificates::load(&settings)?, security::access(&settings)?);
     let bound = Bound::bind(&settings.listen)?;
-    let cluster =
-        C::start(cluster_config(&settings, &bound, &certificates)).await.map_err(ServeError::Start)?;
+    let cluster = C::start(cluster_config(&settings, &bound, &secured.0)).await.map_err(ServeError::Start)?;
     if settings.join.is_empty() && settings.bootstrap_expect == 0 && cluster.status().cluster_id.is_none() {
         cluster.shutdown().await;
         return Err(ServeError::Nowhere { data_dir: settings.data_dir.display().to_string() });
     }
     tokio::spawn(checks::warn_of_slow_disk(settings.data_dir.clone()));
     tokio::spawn(checks::warn_of_names(settings.join.iter().map(ToString::to_string).collect()));
-    let router = Router::new(router_config(&settings, &certificates), Arc::new(cluster.clone()));
+    let router = Router::new(router_config(&settings, &secured.0), Arc::new(cluster.clone()));
     cluster.observe(router.observer());
-    let node = Node::start(settings, metrics, bound, certificates, cluster, router, stop)?;
+    let node = Node::start(settings, metrics, bound, secured, cluster, router, stop)?;
     node.run().await
 }
 
@@ -138,6 +138,7 @@ struct Node<C: Cluster> {
     cluster: C,
     router: Router<C>,
     certificates: Certificates,
+    access: AccessControl,
     ports: Option<(super::listeners::Port, super::listeners::Port)>,
     progress: watch::Sender<Progress>,
     readiness: watch::Receiver<Readiness>,
@@ -158,7 +159,7 @@ impl<C: Cluster> Node<C> {
         settings: Settings,
         metrics: PrometheusHandle,
         bound: Bound,
-        certificates: Certificates,
+        (certificates, access): (Certificates, AccessControl),
         cluster: C,
         router: Router<C>,
         stop: CancellationToken,
@@ -196,7 +197,7 @@ impl<C: Cluster> Node<C> {
         };
         let pages = Pages { readiness: readiness.clone(), metrics, leaving: leaving.clone() };
         let (closing, close_api) = (close_rest.clone(), CancellationToken::new());
-        certificates.clone().keep_fresh(closing.clone())?;
+        certificates.clone().keep_fresh(access.clone(), closing.clone())?;
         let http = serve_http(incoming(http.listen()?, certificates.pages.clone(), "pages")?, pages);
         // What nodes ask each other of the cluster is what services ask.
         let asked = ClusterApi {
@@ -214,6 +215,7 @@ impl<C: Cluster> Node<C> {
             cluster,
             router,
             certificates,
+            access,
             ports: Some((api, device)),
             progress,
             readiness,
@@ -271,6 +273,7 @@ impl<C: Cluster> Node<C> {
                 leaving: self.leaving.clone(),
                 readiness: self.readiness.clone(),
                 closing: self.close_api.clone(),
+                access: self.access.clone(),
             };
             self.servers.push(serve_api(api, services, self.close_api.clone()));
             let payload_bytes = self.settings.calls.max_payload_bytes;
@@ -278,6 +281,7 @@ impl<C: Cluster> Node<C> {
                 device,
                 self.router.clone(),
                 payload_bytes,
+                self.access.clone(),
                 self.close_devices.clone(),
             ));
         }

@@ -22,6 +22,7 @@ use tonic_health::pb::health_server::HealthServer;
 
 use super::{Leaving, Readiness};
 use crate::{
+    access::{AccessControl, AccessLayer},
     api::{ArrivalLayer, ClusterApi, DeviceApi, HealthApi, InvokeApi, RegistryApi, Routed, reflection},
     cluster::Cluster,
     config::Settings,
@@ -46,6 +47,8 @@ pub(super) struct Api<C: Cluster> {
     pub(super) readiness: watch::Receiver<Readiness>,
     /// Ends open streams.
     pub(super) closing: CancellationToken,
+    /// Who may come in.
+    pub(super) access: AccessControl,
 }
 
 /// Serves services until `stop`, then until their connections have ended.
@@ -85,6 +88,7 @@ pub(super) fn serve_api<C: Cluster>(incoming: Incoming, api: Api<C>, stop: Cance
         .max_concurrent_streams(API_STREAMS)
         .layer(metrics)
         .layer(ArrivalLayer)
+        .layer(AccessLayer::new(api.access))
         .add_routes(routes.routes());
     tokio::spawn(server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()))
 }
@@ -94,6 +98,7 @@ pub(super) fn serve_devices<C: Cluster>(
     incoming: Incoming,
     router: Router<C>,
     max_payload_bytes: usize,
+    access: AccessControl,
     stop: CancellationToken,
 ) -> Running {
     let message_bytes = max_payload_bytes + MESSAGE_OVERHEAD_BYTES;
@@ -101,7 +106,8 @@ pub(super) fn serve_devices<C: Cluster>(
         .max_decoding_message_size(message_bytes)
         .max_encoding_message_size(message_bytes);
     let metrics = GrpcMetricsLayer::new(FILE_DESCRIPTOR_SET, &["rollcall.device.v1.DeviceService"]);
-    let server = builder().max_concurrent_streams(DEVICE_STREAMS).layer(metrics).add_service(devices);
+    let server = builder().max_concurrent_streams(DEVICE_STREAMS).layer(metrics);
+    let server = server.layer(AccessLayer::new(access)).add_service(devices);
     tokio::spawn(server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()))
 }
 

@@ -7,7 +7,10 @@ use rollcall_transport::{
 };
 use thiserror::Error;
 
-use crate::config::{PeerFiles, SecuritySettings, Settings, Strangers};
+use crate::{
+    access::{AccessControl, AccessError},
+    config::{PeerFiles, Permissions, SecuritySettings, Settings, Strangers},
+};
 
 /// Why a node does not start.
 #[derive(Debug, Error)]
@@ -23,6 +26,14 @@ pub enum SecurityError {
         /// The settings that secure it.
         settings: &'static str,
     },
+    /// Anybody could do anything.
+    #[error(
+        "anybody could do anything: give `access` a file that says who may do what, or say `access = open`, for trials only"
+    )]
+    Open,
+    /// The rules of who may do what.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// A certificate, a key or an authority.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -74,6 +85,25 @@ impl Certificates {
         let named = [("services", &self.services), ("pages", &self.pages), ("peers", &self.peers)];
         named.into_iter().filter_map(|(name, tls)| Some((name, tls.as_ref()?)))
     }
+}
+
+/// The rules of who may do what.
+///
+/// # Errors
+/// They are not right, or there are none and that was not said to be.
+pub fn access(settings: &Settings) -> Result<AccessControl, SecurityError> {
+    let security = &settings.security;
+    let said = match (&security.access, security.strangers) {
+        (Permissions::File(path), _) => return Ok(AccessControl::load(path.clone())?),
+        (Permissions::Open, _) => "access = open",
+        (Permissions::Unsaid, Strangers::Welcome) => "insecure = true",
+        (Permissions::Unsaid, Strangers::Refused) => return Err(SecurityError::Open),
+    };
+    tracing::warn!(
+        said,
+        "INSECURE: anybody who reaches a port may do anything; never on a network of others"
+    );
+    Ok(AccessControl::open())
 }
 
 fn server(

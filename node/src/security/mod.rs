@@ -4,5 +4,5 @@ mod certificates;
 mod peer_names;
 mod renewal;
 
-pub use certificates::{Certificates, SecurityError};
+pub use certificates::{Certificates, SecurityError, access};
 pub(crate) use peer_names::PeerNames;

@@ -73,6 +73,15 @@ pub const CERTIFICATE_EXPIRY: &str = "rollcall_certificate_expiry_timestamp_seco
 /// Changed certificates that were read again, by `listener` and `result`: `done`, `failed`.
 pub const CERTIFICATE_RELOADS: &str = "rollcall_certificate_reloads_total";
 
+/// Requests that were refused, by `why`.
+pub const ACCESS_REFUSED: &str = "rollcall_access_refused_total";
+
+/// Changed rules that were read again, by `result`: `done`, `failed`.
+pub const ACCESS_RELOADS: &str = "rollcall_access_reloads_total";
+
+/// Fetches of key sets that are behind a URL, by `result`: `done`, `failed`.
+pub const KEY_FETCHES: &str = "rollcall_access_key_fetches_total";
+
 /// Describes all of them, and shows those that never change or have not happened yet.
 pub fn describe(node: &str) {
     describe_gauge!(BUILD_INFO, "Always 1; the labels say what runs");
@@ -90,6 +99,9 @@ pub fn describe(node: &str) {
     describe_process();
     describe_gauge!(CERTIFICATE_EXPIRY, Unit::Seconds, "When the listener's certificate ends, since 1970");
     describe_counter!(CERTIFICATE_RELOADS, "Changed certificates that were read again, by result");
+    describe_counter!(ACCESS_REFUSED, "Requests of nobody known, or for what is not permitted, by why");
+    describe_counter!(KEY_FETCHES, "Fetches of key sets that are behind a URL, by result");
+    describe_counter!(ACCESS_RELOADS, "Changed rules of who may do what that were read again, by result");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "node" => node.to_owned()).set(1.0);
     counter!(LOG_LINES_DROPPED).absolute(0);
     counter!(LEADER_CHANGES).absolute(0);

@@ -10,6 +10,7 @@ use std::{
 };
 
 use rollcall_node::{
+    access::{AccessControl, AccessLayer},
     api::{ArrivalLayer, InvokeApi, Invoker},
     config::CallLimits,
     limits::STREAM_CALLS,
@@ -156,7 +157,8 @@ async fn serve(script: Script, closing: CancellationToken) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let service = InvokeServiceServer::new(InvokeApi::new(script, limits, log, closing));
-    let server = Server::builder().layer(ArrivalLayer).add_service(service);
+    let access = AccessLayer::new(AccessControl::open());
+    let server = Server::builder().layer(ArrivalLayer).layer(access).add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     address
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rustls::{client::verify_server_name, server::ParsedCertificate};
 use rustls_pki_types::{CertificateDer, ServerName};
+use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::limits::CERTIFICATE_NAMES;
@@ -12,6 +13,8 @@ use crate::limits::CERTIFICATE_NAMES;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate {
     der: CertificateDer<'static>,
+    /// SHA-256 of the certificate.
+    pub fingerprint: [u8; 32],
     /// The common name of the subject, if it has one.
     pub common_name: Option<String>,
     /// Alternative names that are DNS names.
@@ -45,6 +48,7 @@ impl PeerCertificate {
             uris,
             not_after: moment(parsed.validity().not_after.timestamp()),
             is_for_servers: usage.is_some_and(|usage| usage.value.server_auth),
+            fingerprint: Sha256::digest(der).into(),
             der: der.clone().into_owned(),
         })
     }
