@@ -44,7 +44,9 @@ fn build() -> anyhow::Result<Binaries> {
     let place = Place::of_this_test()?;
     let root = workspace_root()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    forget_outer_cargo(&mut command);
+    let output = command
         .current_dir(root)
         .args(["build", "--message-format=json-render-diagnostics", "--profile", &place.profile])
         .args(["--package", "rollcall-node", "--package", "rollcall-agent", "--bins"])
@@ -64,6 +66,18 @@ fn build() -> anyhow::Result<Binaries> {
     // Past libtest's capture: it belongs to the whole run, not to the test that happened to come first.
     let _ = std::io::stderr().write_all(line.as_bytes());
     Ok(built)
+}
+
+/// Takes what an outer cargo tells this test of itself from a command's environment. Build scripts that look at it (ring's
+/// does) would run again, here and at the next outer build, and everything after them would be built again.
+fn forget_outer_cargo(command: &mut Command) {
+    const OF_A_PACKAGE: [&str; 5] =
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"];
+    for (name, _) in std::env::vars_os() {
+        if OF_A_PACKAGE.iter().any(|of| name.to_string_lossy().starts_with(of)) {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// Where cargo put this program: `<target dir>/<profile's folder>/deps/<test>`, or without `deps` for a binary.
