@@ -36,6 +36,10 @@ pub const INBOX_BATCHES: usize = 16;
 /// Frames of one batch.
 pub const INBOX_BATCH: usize = 256;
 
+/// Bytes of calls' payloads that may be half received, on all connections; those of further calls wait at their nodes, if they
+/// wait for credit. A larger one has all of it alone.
+pub const ROOM_BYTES: u64 = 16 * 1024 * 1024;
+
 /// How long a connection may take to be dialled, its RPC to be accepted included.
 pub const DIAL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a node may take to answer Hello.

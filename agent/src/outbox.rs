@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use rollcall_proto::device::{self as wire, AttachRequest, attach_request::Frame};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -24,6 +25,12 @@ pub(crate) enum Outgoing {
     Result(u32, Option<CallId>, Box<wire::Result>),
     /// From now on, chunks have at most this many bytes.
     ChunkBytes(usize),
+    /// From now on, all but the first part of a long result waits for credit.
+    WaitForCredit,
+    /// So many bytes more may go of the result of this tag on this slot.
+    Credit(u32, u64, u64),
+    /// Nothing more goes of the long results on a slot.
+    Discard(u32),
 }
 
 /// The rest of a result.
@@ -35,6 +42,8 @@ struct Bulk {
     /// The frame with the first part, until it is sent.
     first: Option<Box<wire::Result>>,
     rest: Bytes,
+    /// How much of the rest may go.
+    credit: u64,
 }
 
 /// The order of what waits. Pure.
@@ -42,6 +51,10 @@ struct Bulk {
 pub(crate) struct Queue {
     small: VecDeque<(AttachRequest, Option<CallId>)>,
     bulk: VecDeque<Bulk>,
+    /// Those that wait for credit, by slot and tag.
+    stopped: HashMap<(u32, u64), Bulk>,
+    /// What the rest of a long result may send unasked.
+    free: u64,
     /// Replayed results have no tag of their own, so that only one of them may be under way on a slot.
     replays: VecDeque<(u32, Box<wire::Result>)>,
     chunk_bytes: usize,
@@ -54,6 +67,8 @@ impl Queue {
         Self {
             small: VecDeque::new(),
             bulk: VecDeque::new(),
+            stopped: HashMap::new(),
+            free: u64::MAX,
             replays: VecDeque::new(),
             chunk_bytes: limits::CHUNK_BYTES,
             small_in_a_row: 0,
@@ -65,6 +80,9 @@ impl Queue {
         match outgoing {
             Outgoing::Frame(frame) => self.small.push_back((*frame, None)),
             Outgoing::ChunkBytes(bytes) => self.chunk_bytes = bytes.max(1),
+            Outgoing::WaitForCredit => self.free = 0,
+            Outgoing::Credit(slot, tag, bytes) => self.credit((slot, tag), bytes),
+            Outgoing::Discard(slot) => self.discard(slot),
             Outgoing::Result(slot, None, result) if result.payload.len() > self.chunk_bytes => {
                 self.replays.push_back((slot, result));
                 self.next_replay();
@@ -76,18 +94,36 @@ impl Queue {
     fn result(&mut self, slot: u32, call: Option<CallId>, mut result: Box<wire::Result>) {
         if result.payload.len() > self.chunk_bytes {
             let rest = result.payload.split_off(self.chunk_bytes);
-            self.bulk.push_back(Bulk { slot, tag: result.tag, call, first: Some(result), rest });
+            let (tag, credit) = (result.tag, self.free);
+            self.bulk.push_back(Bulk { slot, tag, call, first: Some(result), rest, credit });
         } else {
             self.small.push_back((AttachRequest { slot, frame: Some(Frame::Result(result)) }, call));
         }
     }
 
     fn next_replay(&mut self) {
-        if self.bulk.iter().all(|bulk| bulk.call.is_some())
+        let mut under_way = self.bulk.iter().chain(self.stopped.values());
+        if under_way.all(|bulk| bulk.call.is_some())
             && let Some((slot, result)) = self.replays.pop_front()
         {
             self.result(slot, None, result);
         }
+    }
+
+    /// The node has room. Nothing happens if nothing waits for it.
+    fn credit(&mut self, of: (u32, u64), bytes: u64) {
+        if let Some(bulk) = self.stopped.remove(&of) {
+            self.bulk.push_back(Bulk { credit: bytes, ..bulk });
+        } else if let Some(bulk) = self.bulk.iter_mut().find(|bulk| (bulk.slot, bulk.tag) == of) {
+            bulk.credit = bulk.credit.saturating_add(bytes);
+        }
+    }
+
+    fn discard(&mut self, slot: u32) {
+        self.bulk.retain(|bulk| bulk.slot != slot);
+        self.stopped.retain(|(of, _), _| *of != slot);
+        self.replays.retain(|(of, _)| *of != slot);
+        self.next_replay();
     }
 
     /// The next frame, and the call whose result it completes.
@@ -108,19 +144,30 @@ impl Queue {
         let mut bulk = self.bulk.pop_front()?;
         let (slot, call) = (bulk.slot, bulk.call);
         if let Some(first) = bulk.first.take() {
-            self.bulk.push_back(bulk);
+            self.go_on(bulk);
             return Some((AttachRequest { slot, frame: Some(Frame::Result(first)) }, None));
         }
-        let data = bulk.rest.split_to(bulk.rest.len().min(self.chunk_bytes));
+        let most = usize::try_from(bulk.credit).unwrap_or(usize::MAX).min(self.chunk_bytes);
+        let data = bulk.rest.split_to(bulk.rest.len().min(most));
+        bulk.credit -= data.len() as u64;
         let last = bulk.rest.is_empty();
         let frame =
             AttachRequest { slot, frame: Some(Frame::Chunk(wire::Chunk { tag: bulk.tag, data, last })) };
         if last {
             self.next_replay();
         } else {
-            self.bulk.push_back(bulk);
+            self.go_on(bulk);
         }
         Some((frame, call.filter(|_| last)))
+    }
+
+    /// A result has its next turn, or waits for credit.
+    fn go_on(&mut self, bulk: Bulk) {
+        if bulk.credit > 0 {
+            self.bulk.push_back(bulk);
+        } else {
+            self.stopped.insert((bulk.slot, bulk.tag), bulk);
+        }
     }
 }
 
@@ -230,11 +277,54 @@ mod tests {
         assert_eq!(drain(&mut queue), "r0 l0 r0 l0 ");
     }
 
+    #[test]
+    fn a_result_without_credit_waits_and_stops_nobody_else() {
+        let mut queue = Queue::new();
+        queue.push(Outgoing::ChunkBytes(10));
+        queue.push(Outgoing::WaitForCredit);
+        queue.push(result(1, 35));
+        queue.push(result(2, 20));
+        queue.push(result(3, 10));
+        assert_eq!(drain(&mut queue), "r3! r1 r2 ");
+        queue.push(Outgoing::Credit(1, 2, 10));
+        queue.push(pong());
+        assert_eq!(drain(&mut queue), "p l2! ");
+        queue.push(Outgoing::Credit(1, 1, 15));
+        assert_eq!(drain(&mut queue), "c1 c1 ");
+        queue.push(Outgoing::Credit(1, 1, 10));
+        queue.push(Outgoing::Credit(1, 9, 10));
+        assert_eq!(drain(&mut queue), "l1! ");
+    }
+
+    #[test]
+    fn nothing_goes_on_a_slot_that_is_over() {
+        let mut queue = Queue::new();
+        queue.push(Outgoing::ChunkBytes(10));
+        queue.push(Outgoing::WaitForCredit);
+        queue.push(result(0, 20));
+        queue.push(result(0, 20));
+        queue.push(result(1, 20));
+        assert_eq!(drain(&mut queue), "r0 r1 ");
+        queue.push(Outgoing::Credit(1, 1, 10));
+        queue.push(Outgoing::Discard(1));
+        queue.push(Outgoing::Credit(1, 0, 10));
+        assert_eq!(drain(&mut queue), "");
+        queue.push(result(1, 20));
+        assert_eq!(drain(&mut queue), "r1 ");
+    }
+
     proptest! {
         #[test]
-        fn every_payload_arrives_whole_and_in_order(sizes in prop::collection::vec(0usize..90, 1..12), chunk in 1usize..20) {
+        fn every_payload_arrives_whole_and_in_order(
+            sizes in prop::collection::vec(0usize..90, 1..12),
+            chunk in 1usize..20,
+            credit in prop::option::of(1u64..30),
+        ) {
             let mut queue = Queue::new();
             queue.push(Outgoing::ChunkBytes(chunk));
+            if credit.is_some() {
+                queue.push(Outgoing::WaitForCredit);
+            }
             for (tag, size) in sizes.iter().enumerate() {
                 queue.push(result(tag as u64 + 1, *size));
             }
@@ -246,6 +336,9 @@ mod tests {
                     Some(Frame::Chunk(chunk)) => (chunk.tag, chunk.data),
                     other => panic!("{other:?}"),
                 };
+                if let Some(bytes) = credit {
+                    queue.push(Outgoing::Credit(1, tag, bytes));
+                }
                 prop_assert!(data.len() <= chunk);
                 got[tag as usize - 1].extend_from_slice(&data);
                 done += usize::from(call.is_some());

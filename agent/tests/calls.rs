@@ -70,6 +70,48 @@ async fn half_a_megabyte_goes_both_ways_in_chunks() {
 }
 
 #[tokio::test]
+async fn long_payloads_wait_for_credit_both_ways_and_short_ones_do_not() {
+    let mut node = Node::start("n1").await;
+    let _agent = agent(&node).start();
+    let mut connection = node.welcome_with(wire::Welcome { credit: true, ..Default::default() }).await;
+    connection.attach(1, 1).await;
+    let (payload, part) = (pattern(200_000), CHUNK_BYTES as usize);
+    let mut rest = payload.clone();
+    let call = wire::Call {
+        tag: 1,
+        epoch: 1,
+        action: "echo".into(),
+        payload: rest.split_to(part),
+        payload_bytes: payload.len() as u64,
+        ..wire::Call::default()
+    };
+    connection.send(1, Frame::Call(call.into())).await;
+    let missing = rest.len() as u64;
+    match connection.next().await {
+        (1, attach_request::Frame::Credit(credit)) => assert_eq!((credit.tag, credit.bytes), (1, missing)),
+        other => panic!("no Credit but {other:?}"),
+    }
+    while !rest.is_empty() {
+        let data = rest.split_to(part.min(rest.len()));
+        connection.send(1, Frame::Chunk(wire::Chunk { tag: 1, data, last: rest.is_empty() })).await;
+    }
+    let (_, attach_request::Frame::Result(first)) = connection.next().await else { panic!("no Result") };
+    assert_eq!((first.payload.len(), first.payload_bytes), (part, payload.len() as u64));
+    connection.call(2, "echo", pattern(10)).await;
+    assert_eq!(connection.result().await.tag, 2);
+
+    connection.send(1, Frame::Credit(wire::Credit { tag: 1, bytes: missing, messages: 0 })).await;
+    let mut arrived = first.payload.to_vec();
+    while arrived.len() < payload.len() {
+        match connection.next().await {
+            (1, attach_request::Frame::Chunk(chunk)) => arrived.extend_from_slice(&chunk.data),
+            other => panic!("no Chunk but {other:?}"),
+        }
+    }
+    assert!(arrived == payload, "another payload came back");
+}
+
+#[tokio::test]
 async fn a_small_reply_overtakes_large_ones_that_take_turns() {
     let mut node = Node::start("n1").await;
     let _agent = agent(&node).start();

@@ -101,7 +101,7 @@ impl RawDevice {
     /// Nobody listens, or it is not welcomed.
     pub async fn greet(url: &str) -> anyhow::Result<Self> {
         let mut device = Self::connect(url).await?;
-        let hello = Hello { protocol_min: 1, protocol_max: 1, agent: "raw".into() };
+        let hello = Hello { protocol_min: 1, protocol_max: 1, agent: "raw".into(), ..Default::default() };
         device.say(0, Up::Hello(hello)).await?;
         match device.hear().await? {
             Some((0, Down::Welcome(_))) => Ok(device),

@@ -90,8 +90,10 @@ async fn a_device_that_breaks_the_protocol_is_told_so() -> anyhow::Result<()> {
     let bystander = Bystander::attach(&cluster, "protocol").await?;
     let url = cluster.nodes[0].device_url();
     let result = || Up::Result(DeviceResult { tag: 1, ..Default::default() }.into());
-    let too_new = Hello { protocol_min: 99, protocol_max: 100, agent: "from the future".into() };
-    let greeted_twice = Hello { protocol_min: 1, protocol_max: 1, agent: "twice".into() };
+    let too_new =
+        Hello { protocol_min: 99, protocol_max: 100, agent: "from the future".into(), ..Default::default() };
+    let greeted_twice =
+        Hello { protocol_min: 1, protocol_max: 1, agent: "twice".into(), ..Default::default() };
     let broken = [(false, result()), (false, Up::Hello(too_new)), (true, Up::Hello(greeted_twice))];
     for (after_hello, frame) in broken {
         let mut device =

@@ -71,7 +71,11 @@ pub const PICK_SAMPLE: usize = 32;
 pub const SLOTS_PER_CONNECTION: u32 = 1_024;
 /// Control frames that wait for one connection; a connection that lets more pile up is cut (`TOO_SLOW`).
 pub const OUTBOX_CONTROL_FRAMES: usize = 4_096;
-/// Bytes of half-received results on one connection; the results of further calls are given up (`OVERLOADED`).
+/// Bytes of half-received results on one connection whose agent waits for credit; the others wait at the agent. A larger one
+/// has all of it alone: as long as the longest payload by default.
+pub const DEVICE_ROOM_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of half-received results on one connection whose agent does not wait for credit; further ones are given up
+/// (`OVERLOADED`).
 pub const ASSEMBLY_BYTES: u64 = 1024 * 1024 * 1024;
 /// How often the node pings a connection by default; two intervals of silence drop it.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);

@@ -92,11 +92,6 @@ impl Assembly {
         Self { payload: first.into(), expected }
     }
 
-    /// The announced length in bytes.
-    pub(crate) fn expected(&self) -> u64 {
-        self.expected
-    }
-
     /// Appends a part.
     pub(crate) fn push(&mut self, part: Bytes, last: bool) -> Assembled {
         self.payload.push(part);

@@ -179,7 +179,7 @@ async fn a_frame_that_breaks_the_protocol_ends_the_connection() {
     );
     assert!(agent.next_frame().await.is_none());
     let mut agent = Agent::silent(cluster.router(1));
-    let future = device::Hello { protocol_min: 2, protocol_max: 9, agent: String::new() };
+    let future = device::Hello { protocol_min: 2, protocol_max: 9, ..Default::default() };
     assert!(agent.say(0, Up::Hello(future)).await.is_break());
     assert!(matches!(agent.next().await, Down::GoAway(go_away) if go_away.code() == CloseCode::Version));
 }

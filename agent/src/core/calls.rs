@@ -1,6 +1,7 @@
 //! The table of calls: admits or refuses them, follows each to its end, keeps results for a reconnect.
 
 mod absent;
+mod arriving;
 mod repeated;
 
 use std::{collections::HashSet, time::Duration};
@@ -11,12 +12,14 @@ use rollcall_proto::device::{self as wire, RefusedReason, attach_request::Frame}
 
 use self::repeated::{Asked, name_of, untagged};
 use super::{
-    assembly::{Assembly, Mismatch},
+    assembly::Assembly,
     effect::Effect,
     input::{CallId, LinkId, Outcome},
     kept::Kept,
-    once::{Known, Name, Once},
+    link::Flow,
+    once::{Name, Once},
     past::Past,
+    room::Room,
 };
 
 /// Where a call came from and its answer goes to.
@@ -38,6 +41,7 @@ pub(crate) struct Admission<'a> {
     /// The newest epoch that the device has held.
     pub(crate) newest: u64,
     pub(crate) max_payload: u64,
+    pub(crate) flow: Flow,
     pub(crate) stopping: Option<&'static str>,
 }
 
@@ -87,6 +91,8 @@ pub(crate) struct Calls {
     /// How long a call may be waited for after its result was sent into a dead connection.
     awaited_for: Duration,
     once: Once,
+    /// For payloads of which parts are missing.
+    room: Room,
     last: u64,
 }
 
@@ -135,6 +141,9 @@ impl Calls {
             Stage::Running
         } else {
             let assembly = Assembly::new(&call.payload, call.payload_bytes);
+            if by.flow == Flow::OnCredit {
+                self.room.ask(id, call.payload_bytes - call.payload.len() as u64);
+            }
             Stage::Receiving(call.clone(), assembly)
         };
         let entry =
@@ -178,41 +187,6 @@ impl Calls {
         if bytes > by.max_payload {
             return refuse(RefusedReason::TooLarge, format!("{bytes} bytes; at most {}", by.max_payload));
         }
-        Ok(())
-    }
-
-    /// A further part of a payload came.
-    pub(crate) fn chunk(
-        &mut self,
-        route: Route,
-        chunk: &wire::Chunk,
-        now: Duration,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), Mismatch> {
-        // Parts of a call that was refused or cancelled were on their way already.
-        let Some(&id) = self.tags.get(&route) else { return Ok(()) };
-        let Some(entry) = self.table.get_mut(&id) else { return Ok(()) };
-        let Stage::Receiving(call, assembly) = &mut entry.stage else { return Err(Mismatch) };
-        let Some(payload) = assembly.add(&chunk.data, chunk.last)? else { return Ok(()) };
-        if entry.deadline.is_some_and(|deadline| deadline <= now) {
-            self.remove(id);
-            out.push(refused(route, RefusedReason::Expired, "the caller's time had run out".into()));
-            return Ok(());
-        }
-        let mut call = std::mem::take(call);
-        call.payload = payload;
-        let name = name_of(entry.device, &call);
-        let route = entry.asked.route.unwrap_or(route);
-        if let Some(name) = name {
-            // The tag must be free for the call that it joins.
-            let known = self.once.look(&name, &call) != Known::New;
-            if known {
-                self.remove(id);
-                self.is_answered(&name, route, &call, now, out);
-                return Ok(());
-            }
-        }
-        self.start(id, call, out);
         Ok(())
     }
 
@@ -347,6 +321,9 @@ impl Calls {
 
     fn remove(&mut self, id: CallId) {
         let Some(entry) = self.table.remove(&id) else { return };
+        if matches!(entry.stage, Stage::Receiving(..)) {
+            self.room.end(id);
+        }
         if let Some(route) = entry.asked.route {
             self.tags.remove(&route);
         }

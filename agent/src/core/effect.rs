@@ -14,6 +14,12 @@ pub(crate) enum Effect {
     Dial(LinkId, String),
     /// Chunks of the connection's results have at most this many bytes.
     ChunkBytes(LinkId, usize),
+    /// Results on this connection wait for credit from now on.
+    WaitForCredit(LinkId),
+    /// The node has room for more of the result of this tag on this slot.
+    Credit(LinkId, u32, u64, u64),
+    /// Nothing more is to be sent of the long results on this slot.
+    Discard(LinkId, u32),
     /// Send a small frame.
     Send(LinkId, Box<wire::AttachRequest>),
     /// Send a result on a slot, in chunks if it is long. Says `Written` for the call, if there is one.

@@ -10,7 +10,7 @@ use super::{
     device_of,
     effect::{Effect, Note},
     input::{Fault, LinkId},
-    link::{Link, Phase, Replays, Slot},
+    link::{Flow, Link, Phase, Replays, Slot},
     slot_of,
     verdict::Verdict,
 };
@@ -99,8 +99,12 @@ impl Core {
                 out.push(Effect::Renew(id));
                 return false;
             }
-            // Results are not held back for credit in protocol 1; nothing was updated.
-            (Frame::Credit(_) | Frame::Updated(_), _) => return false,
+            (Frame::Credit(credit), Some(_)) => {
+                out.push(Effect::Credit(id, slot, credit.tag, credit.bytes));
+                return false;
+            }
+            // Nothing was updated.
+            (Frame::Updated(_), _) => return false,
             // A slot that was never used: nothing that it could mean.
             (_, None) => return false,
         }
@@ -117,10 +121,16 @@ impl Core {
     ) {
         let session = &self.sessions[device];
         let Some(link) = self.links.get(&id) else { return };
-        let max_payload = link.max_payload;
+        let (max_payload, flow) = (link.max_payload, link.flow);
         let stopping = self.refusal_while_stopping();
-        let by =
-            Admission { device, profile: &session.profile, newest: session.newest, max_payload, stopping };
+        let by = Admission {
+            device,
+            profile: &session.profile,
+            newest: session.newest,
+            max_payload,
+            flow,
+            stopping,
+        };
         let route = Route { link: id, slot: slot_of(device), tag: call.tag };
         self.calls.call(route, call, &by, now, out);
     }
@@ -138,7 +148,10 @@ impl Core {
             bytes => bytes.min(limits::FRAME_BYTES / 2),
         };
         out.push(Effect::ChunkBytes(id, chunk_bytes));
-        let max_slots = link.max_slots;
+        let (max_slots, flow) = (link.max_slots, link.flow);
+        if flow == Flow::OnCredit {
+            out.push(Effect::WaitForCredit(id));
+        }
         self.servers.learn(&welcome.device_addrs);
         for device in max_slots..self.sessions.len() {
             let message = format!("the node takes {max_slots} devices on one connection");
@@ -200,6 +213,10 @@ impl Core {
         link.slots[device] = Slot::Free;
         let (others, server) = (link.in_use(), link.server.clone());
         self.calls.unlink(id, Some(slot_of(device)), at.now);
+        if was_open {
+            // Its results are kept; the slot may be used again, under tags that mean others.
+            out.push(Effect::Discard(id, slot_of(device)));
+        }
         if self.sessions[device].over {
             return;
         }

@@ -71,6 +71,7 @@ fn input(line: &str) -> Input {
             max_payload_bytes: 100,
             chunk_bytes: 10,
             max_slots: 3,
+            credit: word() == Some("credit"),
             ..wire::Welcome::default()
         }),
         "attached" => {
@@ -106,6 +107,10 @@ fn input(line: &str) -> Input {
             message: "bye".into(),
         }),
         "reauth" => Frame::Reauth(wire::Reauth { within: wait(word()) }),
+        "credit" => {
+            let (tag, bytes) = (number(word()), number(word()));
+            Frame::Credit(wire::Credit { tag, bytes, messages: 0 })
+        }
         "ping" => Frame::Ping(wire::Ping { number: number(word()) }),
         "cancel-token" => {
             Frame::Cancel(wire::Cancel { tag: 0, token: word().expect("a token").to_owned().into() })
@@ -193,6 +198,7 @@ fn sent(frame: attach_request::Frame) -> String {
             let token = if token.is_empty() { String::new() } else { format!(" token {token}") };
             format!("cancelled tag {} executed {}{token}", cancelled.tag, cancelled.executed)
         }
+        Sent::Credit(credit) => format!("credit tag {} bytes {}", credit.tag, credit.bytes),
         Sent::Pong(pong) => format!("pong {}", pong.number),
         Sent::Detach(_) => "detach".into(),
         other => format!("{other:?}"),
@@ -203,6 +209,11 @@ fn effect(effect: Effect) -> String {
     match effect {
         Effect::Dial(link, server) => format!("dial {} {server}", link.0),
         Effect::ChunkBytes(link, bytes) => format!("chunks {} of {bytes}", link.0),
+        Effect::WaitForCredit(link) => format!("on credit {}", link.0),
+        Effect::Credit(link, slot, tag, bytes) => {
+            format!("may send {}/{slot} tag {tag} bytes {bytes}", link.0)
+        }
+        Effect::Discard(link, slot) => format!("discard {}/{slot}", link.0),
         Effect::Send(link, frame) => {
             format!("send {}/{} {}", link.0, frame.slot, sent(frame.frame.expect("a frame")))
         }

@@ -33,6 +33,15 @@ pub(crate) enum Replays {
     Unwanted,
 }
 
+/// How far long payloads go by themselves, both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// To their end.
+    Free,
+    /// As far as their receiver has given credit.
+    OnCredit,
+}
+
 /// How far a device got on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
@@ -56,6 +65,7 @@ pub(crate) struct Link {
     pub(crate) heartbeat: Duration,
     pub(crate) heard: Duration,
     pub(crate) max_payload: u64,
+    pub(crate) flow: Flow,
     /// By device.
     pub(crate) slots: Vec<Slot>,
     /// How many of them the node takes.
@@ -73,6 +83,7 @@ impl Link {
             heartbeat: limits::HEARTBEAT_INTERVAL,
             heard: now,
             max_payload: limits::PAYLOAD_BYTES,
+            flow: Flow::Free,
             slots: vec![Slot::Free; devices],
             max_slots: devices,
         }
@@ -90,6 +101,9 @@ impl Link {
         }
         if welcome.max_payload_bytes > 0 {
             self.max_payload = welcome.max_payload_bytes;
+        }
+        if welcome.credit {
+            self.flow = Flow::OnCredit;
         }
         if welcome.max_slots > 0 {
             self.max_slots = welcome.max_slots as usize;

@@ -19,6 +19,7 @@ mod once;
 mod past;
 #[cfg(test)]
 mod properties;
+mod room;
 mod servers;
 mod session;
 mod verdict;
@@ -102,6 +103,11 @@ impl Core {
 
     /// Takes one input and adds what is to be done.
     pub(crate) fn handle(&mut self, input: Input, at: Moment, out: &mut Vec<Effect>) {
+        self.take(input, at, out);
+        self.calls.give_credit(out);
+    }
+
+    fn take(&mut self, input: Input, at: Moment, out: &mut Vec<Effect>) {
         match input {
             Input::Tick => self.calls.expire(at.now),
             Input::Connected(link) => self.connected(link, at.now),

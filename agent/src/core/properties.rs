@@ -182,6 +182,9 @@ impl World {
             Effect::Done => self.done = true,
             Effect::ChunkBytes(..)
             | Effect::Renew(..)
+            | Effect::WaitForCredit(_)
+            | Effect::Credit(..)
+            | Effect::Discard(..)
             | Effect::Reply(..)
             | Effect::State(..)
             | Effect::Note(..) => {}

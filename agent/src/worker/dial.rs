@@ -19,7 +19,7 @@ use crate::{
 /// Hello, the first frame of all.
 pub(super) fn hello(agent: &str) -> AttachRequest {
     let (protocol_min, protocol_max) = (limits::PROTOCOL_MIN, limits::PROTOCOL_MAX);
-    let hello = Hello { protocol_min, protocol_max, agent: agent.to_owned() };
+    let hello = Hello { protocol_min, protocol_max, agent: agent.to_owned(), credit: true };
     AttachRequest { slot: 0, frame: Some(Frame::Hello(hello)) }
 }
 

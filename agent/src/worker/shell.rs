@@ -185,6 +185,9 @@ impl Worker {
         match effect {
             Effect::Dial(link, server) => self.dial(link, server),
             Effect::ChunkBytes(link, bytes) => self.send(link, Outgoing::ChunkBytes(bytes)),
+            Effect::WaitForCredit(link) => self.send(link, Outgoing::WaitForCredit),
+            Effect::Credit(link, slot, tag, bytes) => self.send(link, Outgoing::Credit(slot, tag, bytes)),
+            Effect::Discard(link, slot) => self.send(link, Outgoing::Discard(slot)),
             Effect::Send(link, frame) => self.send(link, Outgoing::Frame(frame)),
             Effect::Reply(link, slot, call, result) => self.send(link, Outgoing::Result(slot, call, result)),
             Effect::Renew(link) => self.renew(link),

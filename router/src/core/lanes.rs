@@ -20,6 +20,16 @@ pub(crate) struct Lanes<U, S, K> {
     stopped: HashMap<K, Payload>,
     small_since_chunk: u32,
     chunk_bytes: usize,
+    flow: Flow,
+}
+
+/// How far large payloads go by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// To their end: only the transport holds them back.
+    Free,
+    /// As far as their receiver has given credit.
+    OnCredit,
 }
 
 #[derive(Debug)]
@@ -57,6 +67,7 @@ impl<U, S, K: Copy + Eq + Hash> Lanes<U, S, K> {
             stopped: HashMap::new(),
             small_since_chunk: 0,
             chunk_bytes,
+            flow: Flow::Free,
         }
     }
 
@@ -81,12 +92,20 @@ impl<U, S, K: Copy + Eq + Hash> Lanes<U, S, K> {
         self.small.push_back(frame);
     }
 
-    /// The rest of a payload whose first part has just been written or queued before it.
-    pub(crate) fn push_bulk(&mut self, key: K, rest: Payload) {
-        self.bulk.push_back(Bulk { key, rest, credit: u64::MAX });
+    /// From now on, large payloads flow so.
+    pub(crate) fn set_flow(&mut self, flow: Flow) {
+        self.flow = flow;
     }
 
-    /// The same, for a payload that goes only as far as its receiver has given credit.
+    /// The rest of a payload whose first part has just been written or queued before it.
+    pub(crate) fn push_bulk(&mut self, key: K, rest: Payload) {
+        match self.flow {
+            Flow::Free => self.bulk.push_back(Bulk { key, rest, credit: u64::MAX }),
+            Flow::OnCredit => self.push_bulk_on_credit(key, rest),
+        }
+    }
+
+    /// The same whatever the flow, for a payload that goes only as far as its receiver has given credit.
     pub(crate) fn push_bulk_on_credit(&mut self, key: K, rest: Payload) {
         self.stopped.insert(key, rest);
     }

@@ -4,22 +4,22 @@
 
 use std::collections::VecDeque;
 
-/// Room for payloads, in bytes.
+/// Room for payloads, in bytes; `K` names a payload.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Room<K> {
     limit: u64,
     taken: u64,
-    waiting: VecDeque<(u64, u64)>,
+    waiting: VecDeque<(K, u64)>,
 }
 
-impl Room {
+impl<K: Copy + Eq> Room<K> {
     /// All of it is free.
     pub(crate) fn new(limit: u64) -> Self {
         Self { limit, taken: 0, waiting: VecDeque::new() }
     }
 
     /// A call's payload needs so much more. Whether it has it at once; otherwise [`Self::next`] names it in its turn.
-    pub(crate) fn ask(&mut self, call: u64, bytes: u64) -> bool {
+    pub(crate) fn ask(&mut self, call: K, bytes: u64) -> bool {
         let fits = self.waiting.is_empty() && self.fits(bytes);
         if fits {
             self.taken += bytes;
@@ -29,19 +29,33 @@ impl Room {
         fits
     }
 
+    /// A payload takes its room unasked, because its sender does not wait. Whether there was room for it.
+    pub(crate) fn take(&mut self, bytes: u64) -> bool {
+        let fits = self.fits(bytes);
+        if fits {
+            self.taken += bytes;
+        }
+        fits
+    }
+
+    /// Whether a payload waits for room.
+    pub(crate) fn is_waiting(&self, call: K) -> bool {
+        self.waiting.iter().any(|(waiting, _)| *waiting == call)
+    }
+
     /// A payload that had room has arrived, or is not wanted any more.
     pub(crate) fn free(&mut self, bytes: u64) {
         self.taken -= bytes.min(self.taken);
     }
 
     /// A payload that waits is not wanted any more.
-    pub(crate) fn forget(&mut self, call: u64) {
+    pub(crate) fn forget(&mut self, call: K) {
         self.waiting.retain(|(waiting, _)| *waiting != call);
     }
 
     /// The next payload that now has its room: to be asked again until `None`, after each [`Self::free`] and
     /// [`Self::forget`].
-    pub(crate) fn next(&mut self) -> Option<(u64, u64)> {
+    pub(crate) fn next(&mut self) -> Option<(K, u64)> {
         let (_, bytes) = *self.waiting.front()?;
         if !self.fits(bytes) {
             return None;

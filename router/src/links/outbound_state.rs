@@ -47,7 +47,7 @@ pub(super) struct State {
     pub(super) orphans: Orphans,
     /// How many replays went out.
     pub(super) replays: u64,
-    pub(super) room: Room,
+    pub(super) room: Room<u64>,
     pub(super) last_heard: Instant,
     pub(super) beats: Beats,
     pub(super) waker: Option<Waker>,

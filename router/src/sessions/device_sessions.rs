@@ -228,6 +228,8 @@ impl<R: Registrar> Host for DeviceSessions<R> {
             max_slots: limits::SLOTS_PER_CONNECTION,
             device_addrs: addrs.filter(|addr| !addr.is_empty()).collect(),
             resume_window: prost_types::Duration::try_from(config.resume_window).ok(),
+            // As the agent's Hello has it.
+            credit: false,
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod ending;
 pub(crate) mod group_load;
 pub(crate) mod host;
 mod in_force;
+mod incoming;
 pub(crate) mod lingering;
 pub(crate) mod live;
 pub(crate) mod observer;

@@ -14,12 +14,13 @@ use tokio::time::Instant;
 
 pub(crate) use self::{
     absence::{Absence, Successor},
-    results::{Heard, Inbox},
+    results::{Heard, Inbox, missing},
 };
 use super::{
     after::After,
     ending::{self, EndCause, GiveUp},
     host::Shared,
+    incoming::Incoming,
     live::LiveDevice,
 };
 use crate::{
@@ -231,12 +232,12 @@ impl OpenSlot {
         cause: EndCause,
         outbox: &mut Outbox,
         after: &mut After,
-        assembling: &mut u64,
+        incoming: &mut Incoming,
     ) {
         let tags: Vec<Tag> = self.results.keys().copied().collect();
-        tags.into_iter().for_each(|tag| self.drop_result(tag, assembling));
+        tags.into_iter().for_each(|tag| self.drop_result(tag, incoming));
         self.forget_health();
-        self.drop_replay(assembling);
+        self.drop_replay(incoming);
         let mut ended = Vec::new();
         self.device.end(&mut ended);
         self.report(ended, outbox, after, |ended| ending::session_ended(cause, ended.outcome));
@@ -282,11 +283,9 @@ impl OpenSlot {
         outbox.push_control(frame(self.live.slot, Frame::Cancel(cancel)));
     }
 
-    fn drop_result(&mut self, tag: Tag, assembling: &mut u64) {
-        if !self.results.is_empty()
-            && let Some((_, assembly)) = self.results.remove(&tag)
-        {
-            *assembling = assembling.saturating_sub(assembly.expected());
+    fn drop_result(&mut self, tag: Tag, incoming: &mut Incoming) {
+        if !self.results.is_empty() && self.results.remove(&tag).is_some() {
+            incoming.end((self.live.slot, tag));
         }
     }
 

@@ -20,12 +20,13 @@ use super::{
     after::After,
     ending::{EndCause, away},
     host::{Request, Shared},
+    incoming::Incoming,
     live::LiveDevice,
     profile::{check_attach, check_profile},
-    slot::{Heard, Inbox, OpenSlot, Outbox, Terms, frame},
+    slot::{Heard, Inbox, OpenSlot, Outbox, Terms, frame, missing},
 };
 use crate::{
-    core::in_flight::Tag,
+    core::{in_flight::Tag, lanes::Flow},
     delivery::{Delivery, ReplyTo},
     limits,
     outcome::{Failure, Reason},
@@ -66,7 +67,7 @@ pub(crate) struct State {
     /// Sessions that go on elsewhere, for callers who give up.
     moved: Vec<Moved>,
     outbox: Outbox,
-    assembling: u64,
+    incoming: Incoming,
     openings: u64,
     pings: u64,
     last_ping: Instant,
@@ -87,7 +88,7 @@ impl State {
             absent: HashMap::new(),
             moved: Vec::new(),
             outbox: Outbox::new(limits::CHUNK_BYTES),
-            assembling: 0,
+            incoming: Incoming::new(),
             openings: 0,
             pings: 0,
             last_ping: now,
@@ -143,7 +144,9 @@ impl State {
                 self.close_slot(slot, EndCause::Lost, CloseCode::Unspecified, after)
             }
             (Phase::Talking, In::Result(result)) => {
-                self.hear(slot, now, after, |slot, inbox| slot.result(result, inbox))
+                let (part, missing) = ((slot, Tag(result.tag)), missing(&result));
+                self.hear(slot, now, after, |slot, inbox| slot.result(result, inbox));
+                self.incoming.let_pass_unless_taken(part, missing);
             }
             (Phase::Talking, In::Chunk(chunk)) => {
                 self.hear(slot, now, after, |slot, inbox| slot.chunk(chunk, inbox))
@@ -155,7 +158,8 @@ impl State {
                 self.hear(slot, now, after, |slot, inbox| slot.refused(refused, inbox));
             }
             (Phase::Talking, In::Pong(_)) => self.open_devices().for_each(|open| open.live.shown.trust()),
-            (Phase::Talking, In::Credit(_) | In::Event(_) | In::Credentials(_)) => {}
+            (Phase::Talking, In::Credit(credit)) => self.outbox.credit((slot, Tag(credit.tag)), credit.bytes),
+            (Phase::Talking, In::Event(_) | In::Credentials(_)) => {}
         }
     }
 
@@ -175,6 +179,11 @@ impl State {
             return self.cut(CloseCode::Version, message, now, after);
         }
         self.phase = Phase::Talking;
+        if hello.credit {
+            self.incoming.wait_for_credit();
+            self.outbox.set_flow(Flow::OnCredit);
+        }
+        let welcome = Welcome { credit: hello.credit, ..welcome };
         self.outbox.push_control(frame(0, Frame::Welcome(welcome)));
     }
 
@@ -228,7 +237,7 @@ impl State {
         let inbox = Inbox {
             now,
             max_payload_bytes: self.shared.config.max_payload_bytes as u64,
-            assembling: &mut self.assembling,
+            incoming: &mut self.incoming,
             outbox: &mut self.outbox,
             after,
         };

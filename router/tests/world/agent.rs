@@ -42,13 +42,22 @@ impl Agent {
         Self { connection, outgoing, answers_pings: true }
     }
 
-    /// A connection after Hello and Welcome.
+    /// A connection after Hello and Welcome, of an agent that knows nothing of credit.
     pub(crate) async fn connect(router: &Router<FakeRegistrar>) -> Self {
-        let mut agent = Self::silent(router);
-        let hello = device::Hello { protocol_min: 1, protocol_max: 1, agent: "test".to_owned() };
+        Self::greet(router, device::Hello::default()).await
+    }
+
+    /// A connection after Hello and Welcome, on which both sides wait for credit.
+    pub(crate) async fn connect_on_credit(router: &Router<FakeRegistrar>) -> Self {
+        Self::greet(router, device::Hello { credit: true, ..device::Hello::default() }).await
+    }
+
+    async fn greet(router: &Router<FakeRegistrar>, hello: device::Hello) -> Self {
+        let (mut agent, credit) = (Self::silent(router), hello.credit);
+        let hello = device::Hello { protocol_min: 1, protocol_max: 1, agent: "test".to_owned(), ..hello };
         assert!(agent.say(0, Up::Hello(hello)).await.is_continue());
         match agent.next().await {
-            Down::Welcome(welcome) => assert_eq!(welcome.protocol, 1),
+            Down::Welcome(welcome) => assert_eq!((welcome.protocol, welcome.credit), (1, credit)),
             other => panic!("expected Welcome, got {other:?}"),
         }
         agent

@@ -7,7 +7,7 @@ use rollcall_proto::device as wire;
 
 use super::{Asked, Calls, Effect, Entry, LinkId, Stage, stopped};
 use crate::{
-    core::{input::CallId, kept::Kept, once::Once, past::Past},
+    core::{input::CallId, kept::Kept, once::Once, past::Past, room::Room},
     limits,
 };
 
@@ -22,6 +22,7 @@ impl Default for Calls {
             past: Past::default(),
             awaited_for: Duration::ZERO,
             once: Once::default(),
+            room: Room::new(limits::ROOM_BYTES),
             last: 0,
         };
         calls.remember_for(limits::HEARTBEAT_INTERVAL, limits::RESUME_WINDOW);

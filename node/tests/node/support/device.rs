@@ -37,7 +37,7 @@ pub async fn attach(
     labels: &[(&str, &str)],
 ) -> WireDevice {
     let (up, frames) = mpsc::channel(1_024);
-    let hello = Hello { protocol_min: 1, protocol_max: 1, agent: "test".into() };
+    let hello = Hello { protocol_min: 1, protocol_max: 1, agent: "test".into(), ..Default::default() };
     up.send(AttachRequest { slot: 0, frame: Some(Up::Hello(hello)) }).await.expect("room");
     let mut client = DeviceServiceClient::new(channel).max_decoding_message_size(64 << 20);
     let mut down = client.attach(ReceiverStream::new(frames)).await.expect("a stream").into_inner();

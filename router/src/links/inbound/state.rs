@@ -51,7 +51,7 @@ pub(super) struct State {
     pub(super) chosen: VecDeque<(u64, Instant)>,
     pub(super) replays: Replays,
     pub(super) lanes: Lanes<ReplyFrame, Outgoing, u64>,
-    pub(super) room: Room,
+    pub(super) room: Room<u64>,
     pub(super) waker: Option<Waker>,
     pub(super) closed: bool,
 }

@@ -11,6 +11,7 @@ use crate::{
     sessions::{
         after::After,
         ending::{self, EndCause},
+        incoming::Incoming,
     },
 };
 
@@ -37,11 +38,11 @@ impl OpenSlot {
         until: Instant,
         outbox: &mut Outbox,
         after: &mut After,
-        assembling: &mut u64,
+        incoming: &mut Incoming,
     ) {
         let tags: Vec<_> = self.results.keys().copied().collect();
-        tags.into_iter().for_each(|tag| self.drop_result(tag, assembling));
-        self.drop_replay(assembling);
+        tags.into_iter().for_each(|tag| self.drop_result(tag, incoming));
+        self.drop_replay(incoming);
         self.absence = Some(Absence { until });
         let mut ended = Vec::new();
         self.device.suspend(&mut ended);

@@ -14,14 +14,14 @@ use crate::{
     limits,
     outcome::{Failure, Outcome, Reason},
     payload::{Assembled, Assembly, Payload},
-    sessions::{ending, host::Request, slot_health::is_probe},
+    sessions::{ending, host::Request, incoming::Incoming, slot_health::is_probe},
 };
 
 /// What handling a frame of the device touches beside the slot.
 pub(crate) struct Inbox<'a> {
     pub(crate) now: Instant,
     pub(crate) max_payload_bytes: u64,
-    pub(crate) assembling: &'a mut u64,
+    pub(crate) incoming: &'a mut Incoming,
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) after: &'a mut After,
 }
@@ -63,12 +63,11 @@ impl OpenSlot {
         if result.payload_bytes <= result.payload.len() as u64 {
             return self.answer(tag, result, inbox);
         }
-        if *inbox.assembling + result.payload_bytes > limits::ASSEMBLY_BYTES {
+        if inbox.incoming.begin((self.live.slot, tag), missing(&result)).is_err() {
             let failure =
                 Failure::new(Reason::Overloaded, Outcome::Executed, "too many large replies arrive at once");
             return self.finish(tag, inbox, |_| Err(failure));
         }
-        *inbox.assembling += result.payload_bytes;
         let assembly = Assembly::new(std::mem::take(&mut result.payload), result.payload_bytes);
         self.results.insert(tag, (result, assembly));
         Heard::Awaited
@@ -86,7 +85,7 @@ impl OpenSlot {
             Assembled::Mismatch => Heard::Nonsense("a result's chunks do not add up to its payload_bytes"),
             Assembled::Whole => {
                 let Some((result, assembly)) = self.results.remove(&tag) else { return Heard::Late };
-                *inbox.assembling = inbox.assembling.saturating_sub(assembly.expected());
+                inbox.incoming.end((self.live.slot, tag));
                 self.answer_with(tag, result, assembly.into_payload(), inbox)
             }
         }
@@ -153,7 +152,7 @@ impl OpenSlot {
     ) -> Heard {
         // Whatever of the call's payload is still unsent is of no use any more.
         inbox.outbox.drop_bulk((self.live.slot, tag));
-        self.drop_result(tag, inbox.assembling);
+        self.drop_result(tag, inbox.incoming);
         let finished = self.device.finish(tag, inbox.now);
         let heard = if finished.is_some() { Heard::Awaited } else { Heard::Late };
         if let Some((reply, spent)) = finished {
@@ -180,11 +179,10 @@ impl OpenSlot {
             let payload = std::mem::take(&mut result.payload).into();
             return self.replayed_whole(*result, payload, inbox);
         }
-        if *inbox.assembling + result.payload_bytes > limits::ASSEMBLY_BYTES {
+        if inbox.incoming.begin((self.live.slot, Tag(0)), missing(&result)).is_err() {
             let message = "too many large replies arrive at once";
             return self.replay_lost(&result, Reason::Overloaded, message, inbox);
         }
-        *inbox.assembling += result.payload_bytes;
         let assembly = Assembly::new(std::mem::take(&mut result.payload), result.payload_bytes);
         self.replay = Some((result, assembly));
         Heard::Awaited
@@ -197,7 +195,7 @@ impl OpenSlot {
             Assembled::Mismatch => Heard::Nonsense("a result's chunks do not add up to its payload_bytes"),
             Assembled::Whole => {
                 let Some((result, assembly)) = self.replay.take() else { return Heard::Late };
-                *inbox.assembling = inbox.assembling.saturating_sub(assembly.expected());
+                inbox.incoming.end((self.live.slot, Tag(0)));
                 self.replayed_whole(*result, assembly.into_payload(), inbox)
             }
         }
@@ -250,11 +248,16 @@ impl OpenSlot {
         Heard::Awaited
     }
 
-    pub(super) fn drop_replay(&mut self, assembling: &mut u64) {
-        if let Some((_, assembly)) = self.replay.take() {
-            *assembling = assembling.saturating_sub(assembly.expected());
+    pub(super) fn drop_replay(&mut self, incoming: &mut Incoming) {
+        if self.replay.take().is_some() {
+            incoming.end((self.live.slot, Tag(0)));
         }
     }
+}
+
+/// How many bytes of a result are still to come in chunks.
+pub(crate) fn missing(result: &device::Result) -> u64 {
+    result.payload_bytes.saturating_sub(result.payload.len() as u64)
 }
 
 fn shortened(mut message: String) -> String {

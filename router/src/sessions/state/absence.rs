@@ -43,7 +43,7 @@ impl State {
     pub(super) fn leave(&mut self, slot: u32, code: CloseCode, now: Instant, after: &mut After) {
         let Some(Slot::Open(mut open)) = self.slots.remove(&slot) else { return };
         let until = now + self.shared.config.resume_window;
-        open.suspend(until, &mut self.outbox, after, &mut self.assembling);
+        open.suspend(until, &mut self.outbox, after, &mut self.incoming);
         open.publish(&self.shared);
         let live = Arc::clone(&open.live);
         if open.successor.is_some() && open.is_idle() {
@@ -116,7 +116,7 @@ impl State {
 
     pub(super) fn end_absent(&mut self, epoch: Epoch, cause: EndCause, code: CloseCode, after: &mut After) {
         let Some(mut open) = self.absent.remove(&epoch) else { return };
-        open.end(cause, &mut self.outbox, after, &mut self.assembling);
+        open.end(cause, &mut self.outbox, after, &mut self.incoming);
         open.publish(&self.shared);
         after.requests.push(Request::Closed { live: open.live, code });
     }
@@ -204,7 +204,7 @@ impl State {
         }
         if open.absence.is_none() {
             // The older stream is discarded before anybody has noticed its loss.
-            open.suspend(now, &mut self.outbox, after, &mut self.assembling);
+            open.suspend(now, &mut self.outbox, after, &mut self.incoming);
         }
         self.moved.push(Moved { live: Arc::clone(&open.live), to: Arc::clone(to.0), slot: to.1 });
         Some(open)

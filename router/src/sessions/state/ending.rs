@@ -165,7 +165,7 @@ impl State {
     pub(super) fn close_slot(&mut self, slot: u32, cause: EndCause, code: CloseCode, after: &mut After) {
         // An opening that is given up is closed when it completes: `opened` finds no slot.
         let Some(Slot::Open(mut open)) = self.slots.remove(&slot) else { return };
-        open.end(cause, &mut self.outbox, after, &mut self.assembling);
+        open.end(cause, &mut self.outbox, after, &mut self.incoming);
         open.publish(&self.shared);
         after.requests.push(Request::Closed { live: open.live, code });
     }

@@ -12,8 +12,14 @@ use crate::{
 };
 
 impl State {
-    /// To be called after every change: notes that frames wait, and has the writer woken.
+    /// To be called after every change: tells what there is room for, notes that frames wait, and has the writer woken.
     pub(crate) fn settle(&mut self, now: Instant, after: &mut After) {
+        while let Some(((slot, tag), bytes)) = self.incoming.next_credit() {
+            if !self.is_ending() {
+                let credit = device::Credit { tag: tag.0, bytes, messages: 0 };
+                self.outbox.push_control(frame(slot, Frame::Credit(credit)));
+            }
+        }
         if self.outbox.is_empty() && !self.is_ending() {
             return;
         }

@@ -59,7 +59,7 @@ impl Site {
     async fn connect(url: &str, number: u64) -> anyhow::Result<Self> {
         let channel = Endpoint::from_shared(url.to_owned())?.tcp_nodelay(true).connect().await?;
         let (up, frames) = mpsc::unbounded_channel();
-        let hello = Hello { protocol_min: 1, protocol_max: 1, agent: "bench".into() };
+        let hello = Hello { protocol_min: 1, protocol_max: 1, agent: "bench".into(), ..Default::default() };
         up.send(AttachRequest { slot: 0, frame: Some(Up::Hello(hello)) })?;
         let frames = UnboundedReceiverStream::new(frames);
         let down = DeviceServiceClient::new(channel).attach(frames).await?.into_inner();
