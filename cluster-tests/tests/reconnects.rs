@@ -169,13 +169,20 @@ async fn calls_outlive_the_holder_that_is_killed() -> anyhow::Result<()> {
     ensure!(node == holder.name, "it began on {node}");
     let mut calls = Vec::new();
     for through in [&leader, &heir] {
-        calls.push((nap(through, "orphan", 1_000)?, "1000"));
         calls.push((nap(through, "orphan", 3_000)?, "3000"));
-        calls.push((nap_of_group(through, "orphan", 3_000)?, "3000"));
+        calls.push((nap(through, "orphan", 5_000)?, "5000"));
+        calls.push((nap_of_group(through, "orphan", 5_000)?, "5000"));
     }
     device.runs(6).await?;
     // Whom the holder picked for a group's call, it says when the call lasts.
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    wait_until("the origins know who has the group's calls", SPREAD_PATIENCE, async || {
+        for origin in [&leader, &heir] {
+            let told = metric(origin, "rollcall_picked_devices_total").await?;
+            ensure!(told == 1.0, "{} was told of {told}", origin.name);
+        }
+        Ok(())
+    })
+    .await?;
     holder.kill9()?;
     for (call, payload) in calls {
         let answer = call.await?.context("a call was lost with its holder")?;

@@ -18,6 +18,7 @@ const SESSIONS_AWAY: &str = "rollcall_device_sessions_away";
 const SESSIONS_LOST: &str = "rollcall_device_sessions_lost_total";
 const SESSIONS_RESUMED: &str = "rollcall_device_sessions_resumed_total";
 const REPLAYED: &str = "rollcall_replayed_answers_total";
+const PICKED: &str = "rollcall_picked_devices_total";
 const ATTACHES_REFUSED: &str = "rollcall_device_attaches_refused_total";
 const LATE: &str = "rollcall_late_replies_total";
 const RETRIES: &str = "rollcall_retries_total";
@@ -98,6 +99,8 @@ pub(crate) struct Metrics {
     pub(crate) resumed: Counter,
     /// Answers that came by another way than their calls went.
     pub(crate) replayed: Counter,
+    /// Calls of which a peer said which device it picked.
+    pub(crate) picked: Counter,
     /// Results and parts of results that nobody waited for any more.
     pub(crate) late: Counter,
     /// Idempotent calls tried again.
@@ -136,6 +139,7 @@ impl Metrics {
             suspended: counter!(SESSIONS_LOST),
             resumed: counter!(SESSIONS_RESUMED),
             replayed: counter!(REPLAYED),
+            picked: counter!(PICKED),
             late: counter!(LATE),
             retries: counter!(RETRIES),
             pressure: gauge!(PRESSURE),
@@ -216,6 +220,11 @@ fn describe() {
         REPLAYED,
         Unit::Count,
         "Answers of devices that came back, and reached their callers by another way than the calls went"
+    );
+    describe_counter!(
+        PICKED,
+        Unit::Count,
+        "Calls to groups that lasted, so that the holder told this node which device has them"
     );
     describe_counter!(ATTACHES_REFUSED, Unit::Count, "Attaches refused by this node, by reason");
     describe_counter!(LATE, Unit::Count, "Frames for calls that nobody waited for any more, dropped");

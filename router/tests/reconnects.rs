@@ -328,7 +328,8 @@ async fn a_call_outlives_the_node_that_held_its_device() {
     let never = invoke(cluster.router(1), call_to("d"));
     agent.next_call().await;
     // The holder says whom it picked only of calls that last.
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    let told = || cluster.router(1).link(NodeId(2)).is_some_and(|link| link.picked == 1);
+    wait_until("the holder says which device has the group's call", told).await;
     cluster.cut(2);
     drop(agent);
     cluster.down(2);

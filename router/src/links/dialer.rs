@@ -88,7 +88,10 @@ impl<R: Registrar> Dialer<R> {
             tokio::select! {
                 packet = answers.message() => match packet {
                     Ok(Some(packet)) => match self.link.received(packet) {
-                        Ok(late) => self.shared.metrics.late.increment(late),
+                        Ok(received) => {
+                            self.shared.metrics.late.increment(received.late);
+                            self.shared.metrics.picked.increment(received.picked);
+                        }
                         Err(broken) => return broken,
                     },
                     Ok(None) => return "the peer closed it",

@@ -9,7 +9,7 @@ pub(super) mod replays;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -47,6 +47,8 @@ pub(crate) struct OutboundLink {
     orphaned: AtomicUsize,
     /// How hard the peer is pressed, as it last said.
     pressure: AtomicU32,
+    /// Calls of which the peer said which device it picked.
+    picked: AtomicU64,
 }
 
 impl OutboundLink {
@@ -57,6 +59,7 @@ impl OutboundLink {
             up: AtomicBool::new(false),
             orphaned: AtomicUsize::new(0),
             pressure: AtomicU32::new(0),
+            picked: AtomicU64::new(0),
         }
     }
 
@@ -68,6 +71,11 @@ impl OutboundLink {
     /// How hard the peer is pressed, in percent, as it last said.
     pub(crate) fn pressure(&self) -> u32 {
         self.pressure.load(Ordering::Relaxed)
+    }
+
+    /// Calls of which the peer said which device it picked.
+    pub(crate) fn picked(&self) -> u64 {
+        self.picked.load(Ordering::Relaxed)
     }
 
     /// Of the last beat that was answered.
@@ -214,21 +222,26 @@ impl OutboundLink {
     ///
     /// # Errors
     /// Why the link is to be given up.
-    pub(crate) fn received(&self, packet: LinkResponse) -> Result<u64, &'static str> {
+    pub(crate) fn received(&self, packet: LinkResponse) -> Result<Received, &'static str> {
         let mut answers = Answers::default();
-        let mut late = 0;
+        let mut received = Received::default();
         let (checked, waker) = {
             let mut state = self.state.lock();
             state.last_heard = Instant::now();
             let checked = packet.frames.into_iter().try_for_each(|frame| {
-                late += u64::from(self.reply_frame(&mut state, frame, &mut answers)? == Heard::Late);
+                match self.reply_frame(&mut state, frame, &mut answers)? {
+                    Heard::Awaited => {}
+                    Heard::Late => received.late += 1,
+                    Heard::Picked => received.picked += 1,
+                }
                 Ok(())
             });
             (checked, state.waker_if_due())
         };
         wake(waker);
         answers.send();
-        checked.map(|()| late)
+        self.picked.fetch_add(received.picked, Ordering::Relaxed);
+        checked.map(|()| received)
     }
 
     fn reply_frame(
@@ -288,6 +301,15 @@ impl OutboundLink {
         }
         Poll::Pending
     }
+}
+
+/// What there was to be counted in a packet.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// Frames for calls that nobody waits for any more.
+    pub(crate) late: u64,
+    /// Calls of which the peer said which device it picked.
+    pub(crate) picked: u64,
 }
 
 pub(super) fn wake(waker: Option<Waker>) {

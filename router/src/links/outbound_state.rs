@@ -212,4 +212,6 @@ impl State {
 pub(super) enum Heard {
     Awaited,
     Late,
+    /// The holder has picked a device for a call that goes on.
+    Picked,
 }

@@ -66,6 +66,7 @@ impl Peer {
         LinkView {
             up: self.is_up(),
             round_trip: self.links.iter().filter_map(|link| link.round_trip()).min(),
+            picked: self.links.iter().map(|link| link.picked()).sum(),
         }
     }
 }

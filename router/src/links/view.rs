@@ -9,4 +9,6 @@ pub struct LinkView {
     pub up: bool,
     /// Of the last beat that was answered.
     pub round_trip: Option<Duration>,
+    /// Calls to groups that lasted, so that the peer said which of its devices have them; since the links were made.
+    pub picked: u64,
 }

@@ -50,7 +50,7 @@ impl State {
         let Some(pending) = self.pending.get_mut(call_id) else { return Heard::Late };
         pending.sent.taker.device.device = picked.device_id.into();
         pending.sent.taker.session = Some((Epoch(picked.epoch), InstanceId(picked.instance)));
-        Heard::Awaited
+        Heard::Picked
     }
 }
 
