@@ -30,7 +30,7 @@ fn invoke(router: &Router<FakeRegistrar>, call: rollcall_router::Call) -> JoinHa
 fn holder(cluster: &Cluster, device: &str) -> Option<NodeId> {
     match cluster.registrar(1).routes().route("default", device) {
         Route::Held { session, .. } => Some(session.node),
-        Route::NotConnected | Route::Disabled => None,
+        Route::NotConnected | Route::Disabled { .. } => None,
     }
 }
 

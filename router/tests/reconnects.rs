@@ -35,7 +35,7 @@ async fn reply(call: JoinHandle<Result<Reply, Failure>>) -> Reply {
 fn holder(cluster: &Cluster, seen_from: u64) -> Option<NodeId> {
     match cluster.registrar(seen_from).routes().route("default", "d") {
         Route::Held { session, .. } => Some(session.node),
-        Route::NotConnected | Route::Disabled => None,
+        Route::NotConnected | Route::Disabled { .. } => None,
     }
 }
 

@@ -67,13 +67,37 @@ async fn refusals_come_at_once_and_say_why() {
     assert_eq!(failure(invoke(router, other_action.clone())).await.reason, Reason::ActionUnknown);
     let named = rollcall_router::Call { device_id: Some("d".into()), ..other_action };
     assert_eq!(failure(invoke(router, named)).await.reason, Reason::ActionUnknown);
-    let other_group = rollcall_router::Call { group: "h".into(), ..call_to("d") };
-    assert_eq!(failure(invoke(router, other_group)).await.reason, Reason::NoDevice);
     let labelled = rollcall_router::Call { labels: vec![("site".into(), "x".into())], ..call() };
     let failed = failure(invoke(router, labelled)).await;
     assert_eq!((failed.reason, failed.outcome), (Reason::NoDevice, Outcome::NotExecuted));
     let large = rollcall_router::Call { payload: vec![0; 16 * 1024 * 1024 + 1].into(), ..call() };
     assert_eq!(failure(invoke(router, large)).await.reason, Reason::PayloadTooLarge);
+}
+
+#[tokio::test]
+async fn whoever_names_another_group_learns_nothing_of_a_device() {
+    let cluster = Cluster::start(1).await;
+    let router = cluster.router(1);
+    let of_group =
+        |group: &str, device: &str| rollcall_router::Call { group: group.into(), ..call_to(device) };
+    let asked = async |device| {
+        let failed = failure(invoke(router, of_group("h", device))).await;
+        (failed.reason, failed.outcome, failed.message.into_owned())
+    };
+    let unknown = asked("nobody").await;
+    assert_eq!((unknown.0, unknown.1), (Reason::NotConnected, Outcome::NotExecuted));
+
+    let agent = Agent::attached(router, "d", 1).await;
+    assert_eq!(asked("d").await, unknown, "connected");
+    agent.finish();
+    cluster.await_away("d").await;
+    assert_eq!(asked("d").await, unknown, "away");
+    let _agent = Agent::attached(router, "e", 1).await;
+    cluster.disable("e");
+    assert_eq!(asked("e").await, unknown, "disabled");
+    // Its own group may know.
+    assert_eq!(failure(invoke(router, of_group("g", "e"))).await.reason, Reason::DeviceDisabled);
+    assert_eq!(failure(invoke(router, of_group("g", "d"))).await.reason, Reason::NotConnected);
 }
 
 #[tokio::test]

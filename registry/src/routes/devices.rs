@@ -89,7 +89,7 @@ fn view_of(row: &Row) -> DeviceView {
 
 fn route_of(row: &Row) -> Route {
     if !row.cohort.enabled {
-        return Route::Disabled;
+        return Route::Disabled { profile: Arc::clone(&row.cohort.profile) };
     }
     match row.valid_session() {
         Some(session) => Route::Held { session, profile: Arc::clone(&row.cohort.profile) },

@@ -90,7 +90,10 @@ pub enum Route {
     /// Known or not, it is not connected.
     NotConnected,
     /// An administrator disabled it.
-    Disabled,
+    Disabled {
+        /// What the device is and offers.
+        profile: Arc<Profile>,
+    },
 }
 
 /// Devices of a group on one node that match a query.

@@ -93,7 +93,7 @@ pub(crate) fn route(base: u64, route: &Route) -> String {
     match route {
         Route::Held { session, .. } => format!("held {}", session_view(base, session)),
         Route::NotConnected => "not connected".into(),
-        Route::Disabled => "disabled".into(),
+        Route::Disabled { .. } => "disabled".into(),
     }
 }
 

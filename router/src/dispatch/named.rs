@@ -60,15 +60,8 @@ impl<R: Registrar> Dispatcher<R> {
     }
 
     pub(super) fn session_of(&self, call: &Call, device: &str) -> Result<SessionView, Failure> {
-        let refused = |reason, message| Err(Failure::not_executed(reason, message).on_device(device));
-        match self.registry.routes().route(&call.namespace, device) {
-            Route::NotConnected => refused(Reason::NotConnected, "the device is not connected"),
-            Route::Disabled => refused(Reason::DeviceDisabled, "an administrator disabled the device"),
-            Route::Held { session, profile } => match mismatch(call, &profile) {
-                Some((reason, message)) => refused(reason, message),
-                None => Ok(session),
-            },
-        }
+        judge(call, self.registry.routes().route(&call.namespace, device))
+            .map_err(|(reason, message)| Failure::not_executed(reason, message).on_device(device))
     }
 
     /// Waits a moment for this replica to learn of the session that made a route stale. Sessions of this node may also
@@ -95,15 +88,29 @@ impl<R: Registrar> Dispatcher<R> {
     }
 }
 
-fn mismatch(call: &Call, profile: &Profile) -> Option<(Reason, &'static str)> {
+/// The session that a route leads to, or why the call may not have it.
+///
+/// Of a device outside of the call's group nothing is told, whether it is connected, disabled or away: not even that
+/// there is one.
+fn judge(call: &Call, route: Route) -> Result<SessionView, (Reason, &'static str)> {
     // A broadcast by labels names no group.
-    if !call.group.is_empty() && !profile.belongs_to(&call.group) {
-        return Some((Reason::NoDevice, "the device does not belong to the group"));
+    let in_group = |profile: &Profile| call.group.is_empty() || profile.belongs_to(&call.group);
+    let (session, profile) = match route {
+        Route::Held { session, profile } if in_group(&profile) => (session, profile),
+        Route::Disabled { profile } if in_group(&profile) => {
+            return Err((Reason::DeviceDisabled, "an administrator disabled the device"));
+        }
+        Route::Held { .. } | Route::Disabled { .. } | Route::NotConnected => {
+            return Err((Reason::NotConnected, "the group has no such device that is connected"));
+        }
+    };
+    if !profile.carries(call.labels()) {
+        return Err((Reason::NoDevice, "the device does not carry the labels"));
     }
-    if !profile.carries(call.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))) {
-        return Some((Reason::NoDevice, "the device does not carry the labels"));
+    if !profile.offers(&call.action) {
+        return Err((Reason::ActionUnknown, "the device does not offer the action"));
     }
-    (!profile.offers(&call.action)).then_some((Reason::ActionUnknown, "the device does not offer the action"))
+    Ok(session)
 }
 
 pub(super) fn is_stale(failure: &Failure) -> bool {

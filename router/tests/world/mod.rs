@@ -9,12 +9,18 @@ pub(crate) mod registrar;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use rollcall_registry::{
-    ApplyObserver,
+    ApplyObserver, Registrar,
     model::{
-        command::{Addresses, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp},
-        ids::{BootCounter, ClusterId, LogIndex, NodeId, Registration, StorageId, UnixMillis},
+        command::{
+            Addresses, Command, Expect, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp,
+            PutDevice,
+        },
+        ids::{
+            BootCounter, ClusterId, DeviceKey, Etag, LogIndex, NodeId, Registration, StorageId, UnixMillis,
+        },
         state::State,
     },
+    routes::view::Route,
 };
 use rollcall_router::{Call, Router, RouterConfig};
 use tokio::{net::TcpListener, time::Instant};
@@ -109,6 +115,24 @@ impl Cluster {
             reason: NodeDownReason::LeaseLapsed,
             at: UnixMillis(0),
         }));
+    }
+
+    /// An administrator disables a device.
+    pub(crate) fn disable(&self, device: &str) {
+        self.log.append(Command::PutDevice(PutDevice {
+            device: DeviceKey::new("", device),
+            expect: Expect::AnyRecord,
+            new_etag: Etag(1),
+            groups: None,
+            labels: None,
+            enabled: Some(false),
+        }));
+    }
+
+    /// Waits until the registry has no session of a device.
+    pub(crate) async fn await_away(&self, device: &str) {
+        let routes = self.nodes[0].registrar.routes();
+        wait_until("the session is closed", || matches!(routes.route("", device), Route::NotConnected)).await;
     }
 
     /// A node's router.
