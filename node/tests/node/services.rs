@@ -112,9 +112,16 @@ async fn an_expired_call_says_where_its_time_went() {
     assert_eq!(fact(&status, "outcome").as_deref(), Some("UNKNOWN"));
 
     // The header by hand: tonic's own client would end the call itself and hide the node's answer.
-    let mut by_header = Request::new(call("hang"));
-    by_header.metadata_mut().insert("grpc-timeout", "150m".parse().expect("a value"));
-    let status = client.invoke(by_header).await.expect_err("an error");
+    // On a busy machine tonic's own timer may be served before the router's, which is due a little earlier.
+    let mut status = Status::ok("");
+    for _ in 0..20 {
+        let mut by_header = Request::new(call("hang"));
+        by_header.metadata_mut().insert("grpc-timeout", "400m".parse().expect("a value"));
+        status = client.invoke(by_header).await.expect_err("an error");
+        if status.get_details_error_info().is_some() {
+            break;
+        }
+    }
     assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "DEADLINE"), "{status}");
     assert_eq!(fact(&status, "stage").as_deref(), Some("device"), "the router's answer came first");
 }
