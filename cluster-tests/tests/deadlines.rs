@@ -9,7 +9,7 @@ use rollcall_cluster_tests::{
     wait_until,
 };
 use rollcall_proto::{
-    api::{InvokeRequest, InvokeResponse},
+    api::{GroupPolicy, InvokeRequest, InvokeResponse, SetGroupPolicyRequest},
     device::{self, attach_request::Frame as Up, attach_response::Frame as Down},
 };
 use tokio::{task::JoinHandle, time::Instant};
@@ -78,6 +78,75 @@ async fn the_nodes_default_and_its_maximum_end_calls() -> anyhow::Result<()> {
     device.runs(0).await?;
     ensure!(device.dropped() == 6, "{} handlers were stopped", device.dropped());
     cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_groups_own_limits_hold_on_every_node_until_they_are_lifted() -> anyhow::Result<()> {
+    let cluster = CLUSTER.visit().await?;
+    let (holder, others) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let (mut device, _) =
+        RawDevice::attached(&holder.device_url(), &RawProfile::new("hurried", "hurried")).await?;
+    limit(others, "hurried", Some(600), Some(1_000)).await?;
+    cluster.caught_up(SPREAD_PATIENCE).await?;
+    let call_for = |timeout| InvokeRequest { timeout, ..call("hurried", "echo") };
+    for node in &cluster.nodes {
+        for (timeout, most) in [(None, 600), (millis(1_900), 1_000)] {
+            let left = time_given(node, &mut device, call_for(timeout)).await?;
+            ensure!(left <= Duration::from_millis(most), "{} gave it {left:?}", node.name);
+        }
+    }
+    limit(others, "hurried", None, None).await?;
+    cluster.caught_up(SPREAD_PATIENCE).await?;
+    for node in &cluster.nodes {
+        wait_until("a call has its own time again", SPREAD_PATIENCE, async || {
+            let left = time_given(node, &mut device, call_for(millis(1_900))).await?;
+            ensure!(left > Duration::from_millis(1_000), "{} gave it {left:?}", node.name);
+            Ok(())
+        })
+        .await?;
+    }
+    cluster.finish().await
+}
+
+/// Says how long calls to a group may take.
+async fn limit(node: &Node, group: &str, default_ms: Option<u64>, max_ms: Option<u64>) -> anyhow::Result<()> {
+    let policy = GroupPolicy {
+        group: group.into(),
+        default_timeout: default_ms.and_then(millis),
+        max_timeout: max_ms.and_then(millis),
+        ..Default::default()
+    };
+    let request = SetGroupPolicyRequest { policy: Some(policy) };
+    node.api()?.registry.set_group_policy(request).await?;
+    Ok(())
+}
+
+/// How much time a device is given for a call, which it answers at once. On a busy machine that may be too late, or the
+/// call never reaches it: then it is made again.
+async fn time_given(node: &Node, device: &mut RawDevice, request: InvokeRequest) -> anyhow::Result<Duration> {
+    loop {
+        let asked = invoke(node, request.clone())?;
+        tokio::select! {
+            given = called(device) => {
+                let given = given?;
+                device.say(1, result_of(&given)).await?;
+                let _ = asked.await?;
+                return Ok(Duration::try_from(given.remaining.unwrap_or_default())?);
+            }
+            () = tokio::time::sleep(2 * MAXIMUM) => {}
+        }
+    }
+}
+
+/// The next call; what is said of earlier ones is passed over.
+async fn called(device: &mut RawDevice) -> anyhow::Result<device::Call> {
+    loop {
+        match device.hear().await? {
+            Some((_, Down::Call(call))) => return Ok(*call),
+            Some((_, Down::Cancel(_))) => {}
+            other => bail!("no call, but {other:?}"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! What an administrator changes: devices' records, and the rules for them. It goes straight to the leader, not through
+//! What an administrator changes: devices' records, the rules for them and those for calls to groups. It goes straight to the leader, not through
 //! the batcher, which is for sessions.
 
 use std::{sync::Arc, time::Duration};
@@ -10,7 +10,7 @@ use crate::{
     handle::Registrar,
     limits::{BATCH_RETRY, BATCH_RETRY_AFTER, CHANGE_PATIENCE},
     model::{
-        command::{Command, DeleteDevice, PutDevice, SetPolicy},
+        command::{Command, DeleteDevice, PutDevice, SetGroupPolicy, SetPolicy},
         ids::LogIndex,
         rejection::RecordRejection,
     },
@@ -27,6 +27,8 @@ pub enum Administration {
     Delete(DeleteDevice),
     /// Changes the rules.
     SetPolicy(SetPolicy),
+    /// Says what holds for calls to a group.
+    SetGroupPolicy(SetGroupPolicy),
 }
 
 impl Administration {
@@ -36,6 +38,7 @@ impl Administration {
             Self::Put(put) => Command::PutDevice(put),
             Self::Delete(delete) => Command::DeleteDevice(delete),
             Self::SetPolicy(set) => Command::SetPolicy(set),
+            Self::SetGroupPolicy(set) => Command::SetGroupPolicy(set),
         }
     }
 }

@@ -56,6 +56,12 @@ pub const RECORD_TTL: Duration = Duration::from_secs(24 * 3_600);
 pub const RECORD_TTL_LEAST: Duration = Duration::from_secs(1);
 /// The longest.
 pub const RECORD_TTL_MOST: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// Groups that may have a policy. A change of one copies the table of all, a millisecond for so many.
+pub const GROUP_POLICIES: usize = 10_000;
+/// The shortest time-out that a group's policy may name.
+pub const GROUP_TIMEOUT_LEAST: Duration = Duration::from_millis(1);
+/// The longest; the nodes' own maximum is shorter as a rule.
+pub const GROUP_TIMEOUT_MOST: Duration = Duration::from_secs(24 * 3_600);
 /// Rows that one entry of a leader's chores removes or sweeps: a fraction of a millisecond of apply, and with names of 128
 /// bytes still an eighth of the largest entry.
 pub const CHORE_ROWS: usize = 500;

@@ -18,13 +18,14 @@ use rollcall_registry::{
         command::{
             Addresses, AdmitNode, Batch, ChangeKind, Command, DeleteDevice, Expect, FoundCluster,
             FoundingMember, LogFloor, NodeDown, NodeDownReason, NodeDraining, NodeUp, OpenSession, PutDevice,
-            RemoveExpired, RemoveNode, SessionChange, SetPolicy, SetSuffrage, Suffrage, Sweep,
+            RemoveExpired, RemoveNode, SessionChange, SetGroupPolicy, SetPolicy, SetSuffrage, Suffrage,
+            Sweep,
         },
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Etag, Incarnation,
             InstanceId, LogIndex, NodeId, Registration, StorageId, UnixMillis,
         },
-        policy::RegistrationMode,
+        policy::{GroupPolicy, RegistrationMode},
         profile::Profile,
         snapshot::RestoreError,
         state::State,
@@ -125,6 +126,14 @@ fn key() -> impl Strategy<Value = DeviceKey> {
     (text(), text()).prop_map(|(namespace, device)| DeviceKey { namespace, device })
 }
 
+fn group_policy() -> impl Strategy<Value = Command> {
+    let timeout = || prop::option::of((1..u64::MAX).prop_map(Duration::from_millis));
+    (text(), text(), timeout(), timeout()).prop_map(|(namespace, group, default_timeout, max_timeout)| {
+        let policy = GroupPolicy { default_timeout, max_timeout };
+        Command::SetGroupPolicy(SetGroupPolicy { namespace, group, policy })
+    })
+}
+
 fn record_command() -> impl Strategy<Value = Command> {
     let expect = prop_oneof![
         Just(Expect::NoRecord),
@@ -153,6 +162,7 @@ fn record_command() -> impl Strategy<Value = Command> {
         (prop::option::of(mode), prop::option::of(1..u64::MAX)).prop_map(|(registration, ttl)| {
             Command::SetPolicy(SetPolicy { registration, record_ttl: ttl.map(Duration::from_millis) })
         }),
+        group_policy(),
         (any::<u64>(), any::<u64>(), vec(key(), 0..4)).prop_map(|(cutoff, at, devices)| {
             let (cutoff, at) = (UnixMillis(cutoff), UnixMillis(at));
             Command::RemoveExpired(RemoveExpired { cutoff, at, devices })

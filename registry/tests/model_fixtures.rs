@@ -3,20 +3,20 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a fixture that cannot be read fails the test")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use prost::Message;
 use rollcall_proto::storage as proto;
 use rollcall_registry::{
     codec::{command_from_proto, command_to_proto},
     model::{
-        command::{Batch, ChangeKind, Command, Expect, OpenSession, SessionChange},
+        command::{Batch, ChangeKind, Command, Expect, OpenSession, SessionChange, SetGroupPolicy},
         ids::{
             AttachNumber, BatchNumber, DeviceKey, Epoch, Etag, Incarnation, InstanceId, LogIndex, NodeId,
             UnixMillis,
         },
         invariants,
-        policy::{Policy, RegistrationMode},
+        policy::{GroupPolicy, Policy, RegistrationMode},
         profile::Profile,
         record::Standing,
         state::State,
@@ -33,6 +33,9 @@ const LOG_WITH_RECORDS: &str = include_str!("fixtures/log_with_records.hex");
 const PACKED_BATCH: &str = include_str!("fixtures/packed_batch.hex");
 /// The snapshot after the first log, then this one.
 const SNAPSHOT_WITH_RECORDS: &str = include_str!("fixtures/snapshot_with_records.hex");
+
+/// What is said of a group: the fields, which the command and the record share.
+const GROUP_POLICY: &str = "0a0764656661756c7412047369676e18882720e0d403";
 
 fn bytes(hex: &str) -> Vec<u8> {
     let hex = hex.trim();
@@ -137,4 +140,23 @@ fn a_packed_batch_is_written_and_read_as_ever() {
     });
     assert_eq!(hex(&command_to_proto(&batch).encode_to_vec()), PACKED_BATCH.trim());
     assert_eq!(log(PACKED_BATCH), [batch]);
+}
+
+#[test]
+fn what_is_said_of_a_group_is_written_and_read_as_ever() {
+    let millis = |millis| Some(Duration::from_millis(millis));
+    let policy = GroupPolicy { default_timeout: millis(5_000), max_timeout: millis(60_000) };
+    let said = SetGroupPolicy { namespace: "default".into(), group: "sign".into(), policy };
+    let command = Command::SetGroupPolicy(said);
+    let written = format!("ca0116{GROUP_POLICY}");
+    assert_eq!(hex(&command_to_proto(&command).encode_to_vec()), written);
+    assert_eq!(log(&written), std::slice::from_ref(&command));
+
+    let mut state = State::new();
+    apply(&mut state, &log(LOG_WITHOUT_RECORDS));
+    apply(&mut state, &[command]);
+    let mut snapshot = Vec::new();
+    state.snapshot().write(&mut snapshot).unwrap();
+    assert!(hex(&snapshot).contains(&format!("182a16{GROUP_POLICY}")), "{}", hex(&snapshot));
+    assert_eq!(restored(&hex(&snapshot)).digest(), state.digest());
 }

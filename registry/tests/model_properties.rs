@@ -163,6 +163,8 @@ fn assert_same_answers(one: &State, other: &State) {
         let listed = one.devices_after(namespace, None, &Default::default(), 100);
         assert_eq!(listed, other.devices_after(namespace, None, &Default::default(), 100));
         assert_eq!(one.groups_after(namespace, None, 100), other.groups_after(namespace, None, 100));
+        let said = one.group_policies_after(namespace, None, 100);
+        assert_eq!(said, other.group_policies_after(namespace, None, 100));
         for view in listed {
             let route: Route = one.route(namespace, &view.key.device);
             assert_eq!(route, other.route(namespace, &view.key.device));

@@ -11,7 +11,10 @@ use rollcall_proto::api::{
     self, BroadcastRequest, InvokeRequest, InvokeResponse, InvokeStreamRequest, InvokeStreamResponse,
     invoke_service_server::InvokeService,
 };
-use rollcall_registry::{Registrar, model::ids::ClusterId};
+use rollcall_registry::{
+    Registrar,
+    model::{ids::ClusterId, policy::GroupPolicy},
+};
 use rollcall_router::{Broadcast, Call, CallFacts, Failure, Reason, Reply, Router, Started, Timings};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,6 +25,7 @@ use super::{
     Arrival,
     broadcast::Answers,
     calls::{Calls, EachByItself},
+    group_policies,
     invoke_stream::CallStream,
     status, validate,
 };
@@ -56,6 +60,11 @@ pub trait Invoker: Clone + Send + Sync + 'static {
 
     /// The cluster that epochs and indexes belong to; `None` before it is founded.
     fn cluster_id(&self) -> Option<ClusterId>;
+
+    /// What holds for calls to a group. Answered from memory, without a lock.
+    fn group_policy(&self, _namespace: &str, _group: &str) -> GroupPolicy {
+        GroupPolicy::default()
+    }
 }
 
 /// Calls by the router.
@@ -87,6 +96,10 @@ impl<R: Registrar + Clone> Invoker for Routed<R> {
 
     fn cluster_id(&self) -> Option<ClusterId> {
         self.registry.routes().cluster_id()
+    }
+
+    fn group_policy(&self, namespace: &str, group: &str) -> GroupPolicy {
+        self.registry.routes().group_policy(namespace, group)
     }
 }
 
@@ -153,7 +166,8 @@ impl<I: Invoker> Caller<I> {
         arrival: Arrival,
         who: &Identity,
     ) -> Result<InvokeResponse, CallError> {
-        let call = validate::call(request, arrival, &self.calls).map_err(CallError::Invalid)?;
+        let limits = self.limits(&request.namespace, &request.group);
+        let call = validate::call(request, arrival, &limits).map_err(CallError::Invalid)?;
         permit(who, &call)?;
         let facts = CallFacts::of(&call);
         let result = self.invoker.invoke(call).await;
@@ -185,7 +199,8 @@ impl<I: Invoker> Caller<I> {
         who: &Identity,
         closing: CancellationToken,
     ) -> Result<Answers, CallError> {
-        let broadcast = validate::broadcast(request, arrival, &self.calls).map_err(CallError::Invalid)?;
+        let limits = self.limits(&request.namespace, &request.group);
+        let broadcast = validate::broadcast(request, arrival, &limits).map_err(CallError::Invalid)?;
         let group = Some(broadcast.group.as_str()).filter(|group| !group.is_empty());
         if !who.may_invoke(&broadcast.namespace, group, &broadcast.action) {
             return Err(not_permitted(who, &broadcast.group, &broadcast.action).into());
@@ -207,9 +222,15 @@ impl<I: Invoker> Caller<I> {
         arrival: Arrival,
         who: &Identity,
     ) -> Result<Call, Failure> {
-        let call = validate::call(request, arrival, &self.calls)?;
+        let limits = self.limits(&request.namespace, &request.group);
+        let call = validate::call(request, arrival, &limits)?;
         permit(who, &call)?;
         Ok(call)
+    }
+
+    /// How long a call to the group may take: by this node, and by what was said of the group.
+    fn limits(&self, namespace: &str, group: &str) -> CallLimits {
+        group_policies::within(self.invoker.group_policy(validate::namespace(namespace), group), &self.calls)
     }
 
     /// What the caller gets.

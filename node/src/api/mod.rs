@@ -10,6 +10,7 @@ mod cluster_service;
 mod device_service;
 mod drain_node;
 mod examine_node;
+mod group_policies;
 mod health_service;
 mod invoke_service;
 mod invoke_stream;

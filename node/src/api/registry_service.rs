@@ -6,10 +6,12 @@ use futures::Stream;
 use rollcall_proto::api::{
     CreateDeviceRequest, CreateDeviceResponse, DeleteDeviceRequest, DeleteDeviceResponse, Device,
     DisconnectDeviceRequest, DisconnectDeviceResponse, ExplainRouteRequest, ExplainRouteResponse,
-    GetDeviceRequest, GetDeviceResponse, GetRegistryPolicyRequest, GetRegistryPolicyResponse, Group,
-    ListDevicesRequest, ListDevicesResponse, ListGroupsRequest, ListGroupsResponse, UpdateDeviceRequest,
-    UpdateDeviceResponse, UpdateRegistryPolicyRequest, UpdateRegistryPolicyResponse, WatchDevicesRequest,
-    WatchDevicesResponse, registry_service_server::RegistryService,
+    GetDeviceRequest, GetDeviceResponse, GetGroupPolicyRequest, GetGroupPolicyResponse,
+    GetRegistryPolicyRequest, GetRegistryPolicyResponse, Group, ListDevicesRequest, ListDevicesResponse,
+    ListGroupPoliciesRequest, ListGroupPoliciesResponse, ListGroupsRequest, ListGroupsResponse,
+    SetGroupPolicyRequest, SetGroupPolicyResponse, UpdateDeviceRequest, UpdateDeviceResponse,
+    UpdateRegistryPolicyRequest, UpdateRegistryPolicyResponse, WatchDevicesRequest, WatchDevicesResponse,
+    registry_service_server::RegistryService,
 };
 use rollcall_registry::{model::ids::DeviceKey, routes::view::DeviceFilter};
 use rollcall_router::{LinkView, Router};
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
-    administration,
+    administration, group_policies,
     page::Page,
     read::{cluster_id, fresh},
     route_explanation,
@@ -267,6 +269,28 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
             index,
             cluster_id: cluster_id(&self.cluster),
         }))
+    }
+
+    async fn get_group_policy(
+        &self,
+        request: Request<GetGroupPolicyRequest>,
+    ) -> Result<Response<GetGroupPolicyResponse>, Status> {
+        Ok(Response::new(group_policies::get(&self.cluster, request.get_ref())?))
+    }
+
+    async fn list_group_policies(
+        &self,
+        request: Request<ListGroupPoliciesRequest>,
+    ) -> Result<Response<ListGroupPoliciesResponse>, Status> {
+        self.has_time()?;
+        Ok(Response::new(group_policies::list(&self.cluster, request.get_ref())?))
+    }
+
+    async fn set_group_policy(
+        &self,
+        request: Request<SetGroupPolicyRequest>,
+    ) -> Result<Response<SetGroupPolicyResponse>, Status> {
+        Ok(Response::new(group_policies::set(&self.cluster, request.into_inner()).await?))
     }
 }
 

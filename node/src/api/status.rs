@@ -58,6 +58,8 @@ pub mod reason {
     pub const DEVICE_EXISTS: &str = "DEVICE_EXISTS";
     /// The record has another etag than the request names; the metadata `etag` says which. Read it again, then decide again.
     pub const ETAG_MISMATCH: &str = "ETAG_MISMATCH";
+    /// As many groups have a policy as may have one.
+    pub const TOO_MANY_GROUP_POLICIES: &str = "TOO_MANY_GROUP_POLICIES";
 }
 
 /// The code of a failure.

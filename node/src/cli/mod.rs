@@ -9,6 +9,7 @@ mod devices;
 mod doctor;
 mod drain;
 mod exit;
+mod groups;
 mod health;
 mod invoke;
 mod local;
@@ -68,6 +69,9 @@ pub enum Command {
     /// Look at devices, register them, or end their sessions.
     #[command(subcommand)]
     Devices(devices::Devices),
+    /// Look at groups, and say what holds for calls to them.
+    #[command(subcommand)]
+    Groups(groups::Groups),
     /// Look at the cluster's nodes; remove, promote or demote them.
     #[command(subcommand)]
     Nodes(nodes::Nodes),
@@ -114,6 +118,7 @@ impl Cli {
             Command::Invoke(command) => command.run().await,
             Command::Broadcast(command) => return command.run().await,
             Command::Devices(command) => command.run().await,
+            Command::Groups(command) => command.run().await,
             Command::Nodes(command) => command.run().await,
             Command::Cluster(command) => command.run().await,
             Command::Drain(command) => command.run().await,

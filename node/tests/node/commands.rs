@@ -66,6 +66,11 @@ fn what_the_documents_promise_is_accepted() {
         "rollcall devices delete phone-1 --etag 5f1c000000000000",
         "rollcall devices policy",
         "rollcall devices policy --registration known --record-ttl 7days",
+        "rollcall groups list --namespace shop --output json",
+        "rollcall groups policies",
+        "rollcall groups policy sign",
+        "rollcall groups policy sign --default-timeout 10s --max-timeout 1m",
+        "rollcall groups policy sign --none --output json",
         "rollcall nodes list",
         "rollcall nodes list --watch",
         "rollcall cluster status --watch=500ms",
@@ -98,6 +103,8 @@ fn what_makes_no_sense_is_refused_before_anything_is_done() {
         "rollcall devices update phone-1",
         "rollcall devices update phone-1 --group print --own-groups",
         "rollcall devices policy --registration closed",
+        "rollcall groups policy",
+        "rollcall groups policy sign --none --max-timeout 1m",
         "rollcall invoke sign",
         "rollcall invoke sign echo --timeout soon",
         "rollcall invoke sign echo --label site",
@@ -244,4 +251,27 @@ async fn a_device_is_registered_disabled_and_deleted_by_commands() {
     let policy = ["devices", "policy", "--registration", "known", "--output", "json"];
     let policy: Value = serde_json::from_str(&out(&ask(&node, &policy).await)).expect("JSON");
     assert_eq!((&policy["registration"], &policy["record_ttl_seconds"]), (&"known".into(), &86_400.0.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_holds_for_a_group_is_said_and_shown_by_commands() {
+    let node = TestNode::ready(&[]).await;
+    let _held = attach(node.devices().await, "phone-1", &["sign"], &[]).await;
+    let listed = out(&ask(&node, &["groups", "list"]).await);
+    assert!(listed.lines().nth(1).expect("a row").starts_with("sign   1"), "{listed}");
+    let nothing = out(&ask(&node, &["groups", "policy", "sign"]).await);
+    assert!(nothing.contains("max timeout      -"), "{nothing}");
+
+    let say = ["groups", "policy", "sign", "--max-timeout", "1500ms", "--output", "json"];
+    let said: Value = serde_json::from_str(&out(&ask(&node, &say).await)).expect("JSON");
+    assert_eq!((&said["max_timeout_seconds"], &said["default_timeout_seconds"]), (&1.5.into(), &Value::Null));
+    let policies = out(&ask(&node, &["groups", "policies"]).await);
+    assert!(policies.contains("sign   -                1s 500ms"), "{policies}");
+    let odd = ask(&node, &["groups", "policy", "sign", "--max-timeout", "25h"]).await;
+    assert_eq!(code(&odd), 1);
+    assert!(err(&odd).contains("policy.max_timeout: must be 1 ms to 24 h"), "{}", err(&odd));
+
+    assert_eq!(code(&ask(&node, &["groups", "policy", "sign", "--none"]).await), 0);
+    let policies = out(&ask(&node, &["groups", "policies", "--output", "json"]).await);
+    assert_eq!(serde_json::from_str::<Value>(&policies).expect("JSON")["policies"], Value::Array(Vec::new()));
 }

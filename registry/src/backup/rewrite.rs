@@ -43,6 +43,7 @@ impl Anew {
                 vec![Kind::Cluster(cluster), Kind::Node(self.founder.clone())]
             }
             Kind::Node(_) => Vec::new(),
+            Kind::GroupPolicy(policy) => vec![Kind::GroupPolicy(policy)],
             Kind::Profile(profile) => vec![Kind::Profile(profile)],
             // The row keeps epoch, instance and attach number, so that an older attach is still refused.
             Kind::Device(device) => vec![Kind::Device(self.without_session(device))],

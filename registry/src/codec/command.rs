@@ -2,7 +2,10 @@
 
 use rollcall_proto::storage::{self as proto, command::Kind};
 
-use super::{CodecError, batch, node_commands as nodes, pack, record_commands as records, unpack};
+use super::{
+    CodecError, batch, group_policies as groups, node_commands as nodes, pack, record_commands as records,
+    unpack,
+};
 use crate::model::command::Command;
 
 /// A command as it is written to the log.
@@ -19,6 +22,7 @@ pub fn command_to_proto(command: &Command) -> proto::Command {
         Command::PutDevice(put) => Kind::PutDevice(records::put_device_to_proto(put)),
         Command::DeleteDevice(delete) => Kind::DeleteDevice(records::delete_device_to_proto(delete)),
         Command::SetPolicy(set) => Kind::SetPolicy(records::set_policy_to_proto(set)),
+        Command::SetGroupPolicy(set) => Kind::SetGroupPolicy(groups::set_group_policy_to_proto(set)),
         Command::RemoveExpired(expired) => Kind::RemoveExpired(records::remove_expired_to_proto(expired)),
         Command::Sweep(sweep) => Kind::Sweep(records::sweep_to_proto(sweep)),
     };
@@ -43,6 +47,7 @@ pub fn command_from_proto(command: proto::Command) -> Result<Command, CodecError
         Kind::PutDevice(put) => Command::PutDevice(records::put_device_from_proto(put)?),
         Kind::DeleteDevice(delete) => Command::DeleteDevice(records::delete_device_from_proto(delete)?),
         Kind::SetPolicy(set) => Command::SetPolicy(records::set_policy_from_proto(set)?),
+        Kind::SetGroupPolicy(set) => Command::SetGroupPolicy(groups::set_group_policy_from_proto(set)),
         Kind::RemoveExpired(expired) => Command::RemoveExpired(records::remove_expired_from_proto(expired)),
         Kind::Sweep(sweep) => Command::Sweep(records::sweep_from_proto(sweep)?),
     })

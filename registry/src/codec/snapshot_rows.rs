@@ -1,5 +1,7 @@
 //! The records of a snapshot: the cluster and its nodes. Devices are in `device_rows`.
 
+use std::sync::Arc;
+
 use rollcall_proto::storage as proto;
 
 use super::{
@@ -33,6 +35,7 @@ pub(crate) fn cluster_to_proto(cluster: Option<&Cluster>) -> proto::ClusterRecor
     })
 }
 
+/// A cluster without what is said of groups: those are records of their own.
 pub(crate) fn cluster_from_proto(record: &proto::ClusterRecord) -> Result<Option<Cluster>, CodecError> {
     if *record == proto::ClusterRecord::default() {
         return Ok(None);
@@ -43,6 +46,7 @@ pub(crate) fn cluster_from_proto(record: &proto::ClusterRecord) -> Result<Option
         epoch_base: record.epoch_base,
         next_node_id: record.next_node_id,
         policy: policy_from_proto(record)?,
+        group_policies: Arc::default(),
     }))
 }
 

@@ -9,7 +9,7 @@ use super::{
         AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Etag, Incarnation, InstanceId,
         LogIndex, NodeId, Registration, StorageId, UnixMillis,
     },
-    policy::RegistrationMode,
+    policy::{GroupPolicy, RegistrationMode},
     profile::Profile,
 };
 
@@ -38,6 +38,8 @@ pub enum Command {
     DeleteDevice(DeleteDevice),
     /// Changes the rules for records.
     SetPolicy(SetPolicy),
+    /// Says what holds for calls to a group.
+    SetGroupPolicy(SetGroupPolicy),
     /// Removes records that nobody has used for long.
     RemoveExpired(RemoveExpired),
     /// Clears rows of lives that are over.
@@ -303,6 +305,17 @@ pub struct SetPolicy {
     pub record_ttl: Option<Duration>,
 }
 
+/// Says what holds for calls to a group, in place of what was said before. A repeat says the same again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetGroupPolicy {
+    /// The namespace of the group.
+    pub namespace: CompactString,
+    /// The group; it need not have devices.
+    pub group: CompactString,
+    /// What holds from now on.
+    pub policy: GroupPolicy,
+}
+
 /// Removes those of the named records that their devices made by themselves and that had no session since the cutoff.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoveExpired {
@@ -339,6 +352,7 @@ impl fmt::Display for Command {
             Self::PutDevice(put) => write!(f, "record of {}", put.device),
             Self::DeleteDevice(delete) => write!(f, "no record of {}", delete.device),
             Self::SetPolicy(_) => f.write_str("policy"),
+            Self::SetGroupPolicy(set) => write!(f, "policy of group {}/{}", set.namespace, set.group),
             Self::RemoveExpired(expired) => write!(f, "{} expired records", expired.devices.len()),
             Self::Sweep(sweep) => write!(f, "sweep of {} rows", sweep.rows.len()),
         }

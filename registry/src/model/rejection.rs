@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::ids::{Epoch, Etag, NodeId};
+use crate::limits::GROUP_POLICIES;
 
 /// Why a change of a session was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -94,6 +95,9 @@ pub enum CommandRejection {
         /// How many it has.
         changes: u64,
     },
+    /// Something was said of as many groups as may be.
+    #[error("{GROUP_POLICIES} groups have a policy already")]
+    TooManyGroupPolicies,
     /// A device's record is not as the command expects it.
     #[error(transparent)]
     Record(#[from] RecordRejection),

@@ -7,7 +7,7 @@ use super::{
     command::{Addresses, Command},
     event::{BatchOutcome, Event},
     ids::{BatchNumber, ClusterId, LogIndex, NodeId, Registration},
-    policy::Policy,
+    policy::{GroupPolicies, Policy},
     rejection::CommandRejection,
     response::Response,
 };
@@ -49,6 +49,7 @@ pub(crate) struct Cluster {
     pub(crate) epoch_base: u64,
     pub(crate) next_node_id: u64,
     pub(crate) policy: Policy,
+    pub(crate) group_policies: Arc<GroupPolicies>,
 }
 
 /// A node's record.
@@ -115,6 +116,7 @@ impl State {
             Command::PutDevice(put) => apply::put_device(self, put),
             Command::DeleteDevice(delete) => apply::delete_device(self, delete),
             Command::SetPolicy(policy) => apply::set_policy(self, *policy),
+            Command::SetGroupPolicy(set) => apply::set_group_policy(self, set),
             Command::RemoveExpired(expired) => apply::remove_expired(self, expired),
             Command::Sweep(sweep) => apply::sweep(self, sweep),
         };
@@ -198,6 +200,11 @@ impl State {
             epoch_base: self.cluster.as_ref().map_or(0, |cluster| cluster.epoch_base),
             next_node: self.cluster.as_ref().map_or(NodeId(0), |cluster| NodeId(cluster.next_node_id)),
             policy: self.cluster.as_ref().map(|cluster| cluster.policy).unwrap_or_default(),
+            group_policies: self
+                .cluster
+                .as_ref()
+                .map(|it| Arc::clone(&it.group_policies))
+                .unwrap_or_default(),
             draining: self.nodes.values().any(|record| record.view.draining),
             nodes: self.nodes.iter().map(|(id, record)| (*id, node(record))).collect(),
             names: self.nodes.iter().map(|(id, record)| (record.view.name.clone(), *id)).collect(),

@@ -48,7 +48,8 @@ pub(super) fn judge(logged: &LoggedCommand) -> Result<(), TooLarge> {
         | Command::SetSuffrage(_)
         | Command::PutDevice(_)
         | Command::DeleteDevice(_)
-        | Command::SetPolicy(_) => BATCH_BYTES,
+        | Command::SetPolicy(_)
+        | Command::SetGroupPolicy(_) => BATCH_BYTES,
     };
     at_most(logged.bytes().len() + LOG_ENTRY_HEAD_BYTES, limit)
 }

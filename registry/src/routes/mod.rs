@@ -6,6 +6,7 @@ pub(crate) mod cohort;
 mod cohorts;
 mod devices;
 mod group_index;
+mod group_policies;
 mod groups;
 pub(crate) mod held;
 mod leftovers;

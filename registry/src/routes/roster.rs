@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use super::{life::Life, view::NodeView};
 use crate::model::{
     ids::{ClusterId, NodeId},
-    policy::Policy,
+    policy::{GroupPolicies, Policy},
 };
 
 /// A node and its current or last life.
@@ -26,6 +26,7 @@ pub(crate) struct Roster {
     /// The id that the next newcomer gets.
     pub(crate) next_node: NodeId,
     pub(crate) policy: Policy,
+    pub(crate) group_policies: Arc<GroupPolicies>,
     /// Whether any node is: most of the time the question costs nothing.
     pub(crate) draining: bool,
     pub(crate) nodes: BTreeMap<NodeId, RosterNode>,

@@ -3,9 +3,11 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use rollcall_registry::model::{
-    command::{ChangeKind, Command, Expect, OpenSession, PutDevice, SessionChange, SetPolicy},
+    command::{
+        ChangeKind, Command, Expect, OpenSession, PutDevice, SessionChange, SetGroupPolicy, SetPolicy,
+    },
     ids::{AttachNumber, DeviceKey, Epoch, Etag, Incarnation, InstanceId, LogIndex, NodeId},
-    policy::RegistrationMode,
+    policy::{GroupPolicy, RegistrationMode},
     profile::{Profile, canonical_labels, canonical_names},
 };
 
@@ -84,6 +86,14 @@ impl<'a> Line<'a> {
         Command::SetPolicy(SetPolicy { registration, record_ttl })
     }
 
+    /// `default=` and `max=` in milliseconds.
+    pub(crate) fn group_policy(self) -> Command {
+        let timeout = |key| self.all(key).next().map(|ms| Duration::from_millis(ms.parse().unwrap()));
+        let policy = GroupPolicy { default_timeout: timeout("default"), max_timeout: timeout("max") };
+        let (namespace, group) = group(self.word(1));
+        Command::SetGroupPolicy(SetGroupPolicy { namespace: namespace.into(), group: group.into(), policy })
+    }
+
     /// A row, indented below its sweep.
     pub(crate) fn swept(self, base: u64) -> (DeviceKey, Epoch) {
         (device(self.word(0)), epoch(base, self.word(1)))
@@ -112,6 +122,11 @@ impl<'a> Line<'a> {
 pub(crate) fn device(text: &str) -> DeviceKey {
     let (namespace, device) = text.split_once('/').unwrap_or(("", text));
     DeviceKey::new(namespace, device)
+}
+
+/// `name` or `namespace/name`.
+pub(crate) fn group(text: &str) -> (&str, &str) {
+    text.split_once('/').unwrap_or(("default", text))
 }
 
 /// `index.position`.

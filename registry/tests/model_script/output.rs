@@ -3,6 +3,7 @@
 use rollcall_registry::model::{
     event::{CloseCause, Event, SessionRef},
     ids::{Epoch, Etag, UnixMillis},
+    policy::GroupPolicy,
     profile::Profile,
     record::Standing,
     rejection::ChangeRejection,
@@ -110,6 +111,14 @@ fn standing(standing: &Standing) -> String {
         Standing::SelfMade { away_since } => format!(", away since {away_since}"),
         Standing::Registered { etag: Etag(etag), .. } => format!(", registered as {etag}"),
     }
+}
+
+pub(crate) fn group_policy(policy: &GroupPolicy) -> String {
+    let timeout = |timeout| match timeout {
+        Some(timeout) => format!("{timeout:?}"),
+        None => "the node's".to_owned(),
+    };
+    format!("default {}, at most {}", timeout(policy.default_timeout), timeout(policy.max_timeout))
 }
 
 pub(crate) fn leftovers(base: u64, found: &Leftovers) -> String {

@@ -93,6 +93,7 @@ impl Runner {
                 etag: line.all("if").next().map(|etag| Etag(etag.parse().unwrap())),
             })),
             "policy" => self.apply(&line.policy()),
+            "group" => self.apply(&line.group_policy()),
             "expire" => self.apply(&Command::RemoveExpired(RemoveExpired {
                 cutoff: UnixMillis(line.number("before", 0)),
                 at: UnixMillis(line.number("t", 0)),
@@ -188,6 +189,19 @@ impl Runner {
             "policy?" => {
                 let policy = routes.policy();
                 vec![format!("{:?}, records stay {:?}", policy.registration, policy.record_ttl)]
+            }
+            "group?" => {
+                let (namespace, group) = input::group(line.word(1));
+                vec![output::group_policy(&routes.group_policy(namespace, group))]
+            }
+            "said" => {
+                let (namespace, limit) =
+                    (line.all("in").next().unwrap_or("default"), line.number("limit", 100));
+                let said = routes.group_policies_after(namespace, line.all("after").next(), limit);
+                let line = |(group, policy): &(_, _)| format!("{group}: {}", output::group_policy(policy));
+                std::iter::once(format!("{} groups", routes.group_policies()))
+                    .chain(said.iter().map(line))
+                    .collect()
             }
             "leftovers" => {
                 let cutoff = line.all("before").next().map(|before| UnixMillis(before.parse().unwrap()));

@@ -18,6 +18,7 @@ pub(crate) enum Step {
     Put { device: u8, expect: Expecting, etag: u64, assign: u8, enabled: Option<bool> },
     Delete { device: u8, expect: Expecting },
     Policy { known: Option<bool> },
+    GroupPolicy { group: u8, default_ms: u64, max_ms: u64 },
     Expire { cutoff: u64, at: u64 },
     Sweep,
     Blank,
@@ -98,6 +99,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(device, expect, etag, assign, enabled)| Step::Put { device, expect, etag, assign, enabled }),
         1 => (0..DEVICES, expecting()).prop_map(|(device, expect)| Step::Delete { device, expect }),
         1 => prop::option::of(any::<bool>()).prop_map(|known| Step::Policy { known }),
+        1 => (0..3_u8, 0..3_u64, 0..3_u64)
+            .prop_map(|(group, default_ms, max_ms)| Step::GroupPolicy { group, default_ms, max_ms }),
         1 => (0..100_u64, 0..100_u64).prop_map(|(cutoff, at)| Step::Expire { cutoff, at }),
         1 => Just(Step::Sweep),
         1 => Just(Step::Blank),

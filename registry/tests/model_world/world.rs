@@ -1,13 +1,13 @@
 //! A state and what a test must know to write commands that mean something: epochs, incarnations, numbers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rollcall_registry::{
     model::{
         command::{
             Addresses, AdmitNode, Batch, ChangeKind, Command, DeleteDevice, Expect, FoundCluster,
             FoundingMember, NodeDown, NodeDownReason, NodeUp, OpenSession, PutDevice, RemoveExpired,
-            RemoveNode, SessionChange, SetPolicy, Sweep,
+            RemoveNode, SessionChange, SetGroupPolicy, SetPolicy, Sweep,
         },
         event::Event,
         ids::{
@@ -15,7 +15,7 @@ use rollcall_registry::{
             InstanceId, LogIndex, NodeId, Registration, StorageId, UnixMillis,
         },
         invariants::EpochHistory,
-        policy::RegistrationMode,
+        policy::{GroupPolicy, RegistrationMode},
         profile::Profile,
         response::Response,
         state::{Applied, State},
@@ -52,6 +52,16 @@ fn profile(number: u8) -> Arc<Profile> {
     let site = ["hz1", "hz2"][usize::from(number % 2)];
     let action = ["echo", "render"][usize::from(number / 3 % 2)];
     Arc::new(Profile::new(groups.iter().copied(), [("site", site)], [action], u32::from(number)))
+}
+
+/// Of a group in one of two namespaces; 0 ms: nothing is said.
+fn group_policy(group: u8, default_ms: u64, max_ms: u64) -> Command {
+    let timeout = |ms| (ms != 0).then(|| Duration::from_millis(ms));
+    Command::SetGroupPolicy(SetGroupPolicy {
+        namespace: device(group).namespace,
+        group: format!("group-{group}").into(),
+        policy: GroupPolicy { default_timeout: timeout(default_ms), max_timeout: timeout(max_ms) },
+    })
 }
 
 impl World {
@@ -129,6 +139,7 @@ impl World {
                 let mode = |known| if known { RegistrationMode::Known } else { RegistrationMode::Open };
                 Command::SetPolicy(SetPolicy { registration: known.map(mode), record_ttl: None })
             }
+            Step::GroupPolicy { group, default_ms, max_ms } => group_policy(*group, *default_ms, *max_ms),
             Step::Expire { cutoff, at } => Command::RemoveExpired(RemoveExpired {
                 cutoff: UnixMillis(*cutoff),
                 at: UnixMillis(*at),

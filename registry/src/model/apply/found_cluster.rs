@@ -1,5 +1,7 @@
 //! `FoundCluster`: the first command of a cluster, once.
 
+use std::sync::Arc;
+
 use crate::model::{
     command::FoundCluster,
     policy::Policy,
@@ -23,6 +25,7 @@ pub(in crate::model) fn found_cluster(state: &mut State, found: &FoundCluster) -
         epoch_base: found.epoch_base,
         next_node_id: last.saturating_add(1),
         policy: Policy { registration: found.registration, ..Policy::default() },
+        group_policies: Arc::default(),
     });
     let events = found
         .members

@@ -5,8 +5,8 @@
 //! the first change of a chunk copies it, 8 KB, so that the snapshot keeps the rows of its moment; at worst, when
 //! every chunk changes meanwhile, the rows are there twice. What rows share (profile, holder) never changes in place.
 //!
-//! The body is a sequence of length-delimited `SnapshotRecord`s: the cluster, the nodes by id, then the devices by
-//! namespace and id, each profile just before the first device that names it. So equal states give equal bytes,
+//! The body is a sequence of length-delimited `SnapshotRecord`s: the cluster, what is said of groups and the nodes by id, then the
+//! devices by namespace and id, each profile just before the first device that names it. So equal states give equal bytes,
 //! whatever their history.
 
 mod digest;
@@ -15,11 +15,13 @@ mod write;
 
 use std::{collections::HashSet, sync::Arc};
 
+use compact_str::CompactString;
 pub use restore::RestoreError;
 pub(crate) use restore::next as next_record;
 
 use super::{
     ids::LogIndex,
+    policy::GroupPolicy,
     state::{Cluster, Node, State},
 };
 use crate::routes::{row::Row, shard::Chunk};
@@ -70,7 +72,11 @@ impl SnapshotView {
             rows += 1;
             profiles.insert(Arc::as_ptr(&row.cohort.own));
         }
-        1 + self.nodes.len() as u64 + profiles.len() as u64 + rows
+        1 + self.group_policies().count() as u64 + self.nodes.len() as u64 + profiles.len() as u64 + rows
+    }
+
+    fn group_policies(&self) -> impl Iterator<Item = (&CompactString, &CompactString, GroupPolicy)> {
+        self.cluster.iter().flat_map(|cluster| cluster.group_policies.iter())
     }
 
     fn rows(&self) -> impl Iterator<Item = &Row> {

@@ -12,7 +12,8 @@ use thiserror::Error;
 
 use crate::{
     codec::{
-        CodecError, DeviceRow, cluster_from_proto, device_from_proto, node_from_proto, profile_from_proto,
+        CodecError, DeviceRow, cluster_from_proto, device_from_proto, group_policy_from_proto,
+        node_from_proto, profile_from_proto,
     },
     limits::SNAPSHOT_RECORD_BYTES,
     model::{
@@ -129,10 +130,23 @@ impl Restorer {
                 self.state.cluster = cluster_from_proto(&record).map_err(|e| self.damaged(e))?;
                 Ok(())
             }
+            Kind::GroupPolicy(record) => self.add_group_policy(record),
             Kind::Node(record) => self.add_node(record),
             Kind::Profile(record) => self.add_profile(record),
             Kind::Device(record) => self.add_device(record),
         }
+    }
+
+    fn add_group_policy(&mut self, record: proto::GroupPolicyRecord) -> Result<(), RestoreError> {
+        let said = group_policy_from_proto(record).map_err(|e| self.damaged(e))?;
+        let Some(cluster) = &mut self.state.cluster else {
+            return Err(self.unfit("something is said of a group before the cluster is founded"));
+        };
+        if cluster.group_policies.get(&said.namespace, &said.group).is_some() {
+            return Err(self.unfit("a group's policy comes twice"));
+        }
+        Arc::make_mut(&mut cluster.group_policies).set(&said.namespace, &said.group, said.policy);
+        Ok(())
     }
 
     fn add_node(&mut self, record: proto::NodeRecord) -> Result<(), RestoreError> {

@@ -11,7 +11,7 @@ use rollcall_proto::storage::{ProfileRecord, SnapshotRecord, snapshot_record::Ki
 
 use super::SnapshotView;
 use crate::{
-    codec::{cluster_to_proto, device_to_proto, node_to_proto, profile_to_proto},
+    codec::{cluster_to_proto, device_to_proto, group_policy_to_proto, node_to_proto, profile_to_proto},
     model::{
         ids::{Incarnation, NodeId},
         profile::Profile,
@@ -28,6 +28,9 @@ impl SnapshotView {
     pub fn write(&self, out: &mut impl Write) -> io::Result<u64> {
         let mut records = Records { out, buffer: Vec::new(), written: 0 };
         records.put(Kind::Cluster(cluster_to_proto(self.cluster.as_ref())))?;
+        for (namespace, group, policy) in self.group_policies() {
+            records.put(Kind::GroupPolicy(group_policy_to_proto(namespace, group, policy)))?;
+        }
         for node in &self.nodes {
             records.put(Kind::Node(node_to_proto(node)))?;
         }
