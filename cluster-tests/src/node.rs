@@ -141,19 +141,29 @@ impl Node {
     /// # Errors
     /// It runs already, or cannot be started.
     pub fn start(&self) -> anyhow::Result<()> {
+        self.start_with(&[])
+    }
+
+    /// Starts the process with these flags more, for this start alone.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(&self, more: &[&str]) -> anyhow::Result<()> {
         let mut running = self.running.lock();
         if let Some((process, _)) = running.as_mut() {
             ensure!(process.ended()?.is_some(), "{} runs already", self.name);
         }
         let boot = self.boots.fetch_add(1, Ordering::Relaxed) + 1;
         let log = self.logs.join(format!("{}.boot-{boot}.log", self.name));
+        let mut flags = self.arguments();
+        flags.extend(more.iter().map(OsString::from));
         let process = match &self.namespace {
-            None => Process::spawn(&self.name, &self.program, &self.arguments(), &log)?,
+            None => Process::spawn(&self.name, &self.program, &flags, &log)?,
             Some(namespace) => {
                 // `ip netns exec` becomes the program: the process id stays.
                 let mut arguments: Vec<OsString> = vec!["netns".into(), "exec".into(), namespace.into()];
                 arguments.push(self.program.clone().into_os_string());
-                arguments.extend(self.arguments());
+                arguments.extend(flags);
                 Process::spawn(&self.name, Path::new("ip"), &arguments, &log)?
             }
         };

@@ -1,22 +1,17 @@
 //! What is too large for the log is refused with a reason, whichever way it comes, and stops nobody.
 
-use std::time::Duration;
-
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use prost::Message;
-use rollcall_cluster_tests::{Cluster, Lab, Node, SPREAD_PATIENCE};
+use rollcall_cluster_tests::{Cluster, Lab, SPREAD_PATIENCE, as_member, propose};
 use rollcall_proto::{
-    peer::{
-        JoinRequest, ProposeRequest, join_response, membership_service_client::MembershipServiceClient,
-        propose_response,
-    },
+    peer::{JoinRequest, ProposeRequest, join_response, propose_response},
     storage::{
         Addresses, AnyRecord, AssignedLabels, Batch, CloseSession, Command, DeviceName, Label, NodeUp,
         PutDevice, SessionChange, command::Kind, put_device, session_change,
     },
 };
-use tonic::{Request, transport::Endpoint};
+use rollcall_registry::model::feature_level::FeatureLevel;
 
 /// More than the largest entry, less than the largest message between nodes.
 const LARGE: usize = 3 * 1024 * 1024 / 2;
@@ -29,35 +24,6 @@ fn requests(kind: Kind) -> [ProposeRequest; 2] {
         ProposeRequest { command: Some(command), encoded: Bytes::new() },
         ProposeRequest { command: None, encoded },
     ]
-}
-
-/// Proposes to a node as another member would.
-async fn propose(
-    cluster: &Cluster,
-    to: &Node,
-    request: ProposeRequest,
-) -> anyhow::Result<propose_response::Result> {
-    let seen = to.api()?.cluster().await?;
-    let nodes = to.api()?.nodes().await?;
-    let id = |name: &str| nodes.iter().find(|node| node.name == name).map(|node| node.node_id);
-    let from = cluster.nodes.iter().find(|node| node.name != to.name).context("another member")?;
-    let mut request = Request::new(request);
-    request.set_timeout(Duration::from_secs(5));
-    let (source, target) = (id(&from.name).context("its id")?, id(&to.name).context("its id")?);
-    for (key, value) in [
-        ("rollcall-cluster-id", seen.cluster_id),
-        ("rollcall-source-id", source.to_string()),
-        ("rollcall-target-id", target.to_string()),
-    ] {
-        request.metadata_mut().insert(key, value.parse()?);
-    }
-    let response = client(to)?.propose(request).await?.into_inner();
-    response.result.context("an empty answer")
-}
-
-fn client(node: &Node) -> anyhow::Result<MembershipServiceClient<tonic::transport::Channel>> {
-    let channel = Endpoint::from_shared(format!("http://{}", node.peer_addr()))?.connect_lazy();
-    Ok(MembershipServiceClient::new(channel).max_encoding_message_size(64 * 1024 * 1024))
 }
 
 fn name(device_id: &str) -> DeviceName {
@@ -127,8 +93,9 @@ async fn a_command_that_fits_into_no_entry_is_refused_and_stops_nobody() -> anyh
             name: "n".repeat(name_bytes),
             storage_id: vec![1; 16].into(),
             addresses: Some(Addresses { peer: "a".repeat(addr_bytes), ..Default::default() }),
+            feature_level: FeatureLevel::NEWEST.0,
         };
-        match client(&leader)?.join(request).await?.into_inner().result {
+        match as_member(&leader)?.join(request).await?.into_inner().result {
             Some(join_response::Result::Refused(reason)) => {
                 ensure!(reason.contains("bytes"), "an endless {what}: {reason}");
             }

@@ -99,6 +99,11 @@ async fn propose(seated: &Seated, command: &Arc<Command>) -> Result<LogIndex, Ad
             }
             Ok(Proposed::Rejected(reason)) => return Err(AdministerError::Refused(reason)),
             Err(LeaderError::NotLeader(_)) => {}
+            // The level of a cluster that has just been founded is about to rise.
+            Err(error @ LeaderError::AboveLevel { .. }) if Instant::now() >= until => {
+                return Err(AdministerError::Refused(error.to_string()));
+            }
+            Err(LeaderError::AboveLevel { .. }) => {}
             Err(LeaderError::Unknown(reason)) => {
                 tracing::debug!(reason, %command, "proposed again");
                 may_be_made = true;

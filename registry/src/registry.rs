@@ -18,9 +18,11 @@ use crate::{
     membership::{
         change::{MembershipChange, MembershipChanged, MembershipError},
         folder::Folder,
+        level,
     },
     model::{
         command::{Addresses, ChangeKind, OpenSession, SessionChange},
+        feature_level::FeatureLevel,
         ids::{ClusterId, DeviceKey, Epoch, Incarnation, LogIndex, NodeId},
         policy::RegistrationMode,
         profile::Profile,
@@ -55,6 +57,9 @@ pub struct RegistryConfig {
     /// After how long a learner that is down counts as gone and is removed; zero: never. The leader's counts; give the same to
     /// all.
     pub learner_ttl: Duration,
+    /// The newest feature level that this node takes part in; the cluster's rises no further while it is a member. At most
+    /// [`FeatureLevel::NEWEST`].
+    pub max_feature_level: FeatureLevel,
     /// How peers are dialled.
     pub connector: Connector,
 }
@@ -84,6 +89,8 @@ pub struct ClusterStatus {
     pub has_quorum: bool,
     /// Whether this node's lease holds.
     pub lease_held: bool,
+    /// What the members write by now.
+    pub feature_level: FeatureLevel,
 }
 
 /// A node's registry: cheap, cloneable.
@@ -313,6 +320,9 @@ fn open(config: &RegistryConfig) -> Result<Parts, StartError> {
     let snapshots = raft::Snapshots::open(&dir)?;
     let log = Log::new(SledLog::open(&dir)?);
     let machine = Machine::open(snapshots.clone(), observers.clone()).map_err(StartError::Snapshot)?;
+    if let Some(reason) = level::refusal(machine.routes().feature_level(), config.max_feature_level) {
+        return Err(StartError::Refused(reason));
+    }
     let folder = Folder::open(dir, &config.name)?;
     if folder.name() != config.name {
         return Err(StartError::Refused(format!(
@@ -334,6 +344,13 @@ fn check(config: &RegistryConfig) -> Result<(), StartError> {
     if !VOTERS.contains(&config.voters) {
         return fail(format!("voters must be one of {VOTERS:?}, not {}", config.voters));
     }
+    if config.max_feature_level > FeatureLevel::NEWEST {
+        return fail(format!(
+            "max_feature_level is {}, this version knows levels up to {}",
+            config.max_feature_level,
+            FeatureLevel::NEWEST
+        ));
+    }
     if config.bootstrap_expect > 1 && config.join.len() != config.bootstrap_expect {
         return fail(format!(
             "bootstrap_expect is {} and join has {} addresses: the list names exactly the founding nodes, the same on each; \
@@ -352,6 +369,7 @@ impl Inner {
             name: self.folder.name().to_owned(),
             applied: self.routes.applied_index(),
             lease_held: self.lease.held(Moment::now()),
+            feature_level: self.routes.feature_level(),
             ..ClusterStatus::default()
         };
         match self.seated.get() {

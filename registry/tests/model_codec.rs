@@ -12,15 +12,18 @@ use proptest::{
 use prost::Message;
 use rollcall_proto::storage::{self as proto, command::Kind};
 use rollcall_registry::{
-    codec::{CodecError, command_from_proto, command_to_proto, profile_from_proto, profile_to_proto},
+    codec::{
+        CodecError, command_from_proto, command_to_proto, level_of, profile_from_proto, profile_to_proto,
+    },
     limits::SNAPSHOT_RECORD_BYTES,
     model::{
         command::{
             Addresses, AdmitNode, Batch, ChangeKind, Command, DeleteDevice, Expect, FoundCluster,
             FoundingMember, LogFloor, NodeDown, NodeDownReason, NodeDraining, NodeUp, OpenSession, PutDevice,
-            RemoveExpired, RemoveNode, SessionChange, SetGroupPolicy, SetPolicy, SetSuffrage, Suffrage,
-            Sweep,
+            RaiseLevel, RemoveExpired, RemoveNode, SessionChange, SetGroupPolicy, SetPolicy, SetSuffrage,
+            Suffrage, Sweep,
         },
+        feature_level::FeatureLevel,
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Etag, Incarnation,
             InstanceId, LogIndex, NodeId, Registration, StorageId, UnixMillis,
@@ -97,8 +100,9 @@ fn founding() -> impl Strategy<Value = Command> {
 }
 
 fn node_up() -> impl Strategy<Value = Command> {
-    (any::<u64>(), any::<u128>(), any::<u64>(), any::<u64>(), addresses(), text(), any::<u64>()).prop_map(
-        |(node, storage, boot, registration, addresses, version, at)| {
+    let said = (addresses(), text(), any::<u64>(), any::<u32>());
+    (any::<u64>(), any::<u128>(), any::<u64>(), any::<u64>(), said).prop_map(
+        |(node, storage, boot, registration, (addresses, version, at, level))| {
             Command::NodeUp(NodeUp {
                 node: NodeId(node),
                 storage: StorageId(storage),
@@ -107,6 +111,7 @@ fn node_up() -> impl Strategy<Value = Command> {
                 addresses,
                 version,
                 at: UnixMillis(at),
+                feature_level: FeatureLevel(level),
             })
         },
     )
@@ -164,8 +169,7 @@ fn record_command() -> impl Strategy<Value = Command> {
         }),
         group_policy(),
         (any::<u64>(), any::<u64>(), vec(key(), 0..4)).prop_map(|(cutoff, at, devices)| {
-            let (cutoff, at) = (UnixMillis(cutoff), UnixMillis(at));
-            Command::RemoveExpired(RemoveExpired { cutoff, at, devices })
+            Command::RemoveExpired(RemoveExpired { cutoff: UnixMillis(cutoff), at: UnixMillis(at), devices })
         }),
         vec((key(), any::<u64>().prop_map(Epoch)), 0..4).prop_map(|rows| Command::Sweep(Sweep { rows })),
     ]
@@ -175,8 +179,13 @@ fn command() -> impl Strategy<Value = Command> {
     let reason = prop_oneof![Just(NodeDownReason::LeaseLapsed), Just(NodeDownReason::Stopped)];
     prop_oneof![
         founding(),
-        (text(), any::<u128>(), addresses()).prop_map(|(name, storage, addresses)| {
-            Command::AdmitNode(AdmitNode { name, storage: StorageId(storage), addresses })
+        (text(), any::<u128>(), addresses(), any::<u32>()).prop_map(|(name, storage, addresses, level)| {
+            let feature_level = FeatureLevel(level);
+            Command::AdmitNode(AdmitNode { name, storage: StorageId(storage), addresses, feature_level })
+        }),
+        (0..=FeatureLevel::NEWEST.0, vec(any::<(u64, u64)>(), 0..4)).prop_map(|(level, lives)| {
+            let members = lives.into_iter().map(|(node, life)| (NodeId(node), Incarnation(life))).collect();
+            Command::RaiseLevel(RaiseLevel { level: FeatureLevel(level), members })
         }),
         node_up(),
         (any::<u64>(), any::<u64>(), reason, any::<u64>(), floor()).prop_map(
@@ -250,6 +259,7 @@ fn lively() -> Vec<Command> {
         addresses: Addresses::default(),
         version: "1".into(),
         at: UnixMillis(1),
+        feature_level: FeatureLevel::NEWEST,
     };
     vec![
         Command::FoundCluster(FoundCluster {
@@ -280,10 +290,13 @@ fn lively() -> Vec<Command> {
 
 proptest! {
     #[test]
-    fn every_command_is_read_back_as_it_was_written(command in command()) {
-        let bytes = command_to_proto(&command).encode_to_vec();
-        let read = proto::Command::decode(bytes.as_slice()).unwrap();
-        prop_assert_eq!(command_from_proto(read).unwrap(), command);
+    fn every_command_is_read_back_as_it_was_written_at_each_level(command in command()) {
+        for level in [FeatureLevel::FIRST, FeatureLevel::NEWEST] {
+            let bytes = command_to_proto(&command, level).encode_to_vec();
+            let read = proto::Command::decode(bytes.as_slice()).unwrap();
+            prop_assert!(level_of(&read) <= level || !matches!(command, Command::Batch(_)));
+            prop_assert_eq!(command_from_proto(read).unwrap(), command.clone());
+        }
     }
 
     #[test]
@@ -358,7 +371,7 @@ fn a_packed_batch_that_lacks_something_is_refused() {
     let device = DeviceKey::new("", "a");
     batch.changes.push(SessionChange { device: device.clone(), kind: ChangeKind::Close(Epoch(1)) });
     batch.changes.push(SessionChange { device, kind: ChangeKind::Update(Epoch(1), Arc::default()) });
-    let written = command_to_proto(&Command::Batch(batch));
+    let written = command_to_proto(&Command::Batch(batch), FeatureLevel::NEWEST);
     let Some(Kind::PackedBatch(whole)) = &written.kind else { panic!("not packed") };
     let lacks: [fn(&mut proto::PackedBatch); 15] = [
         |it| _ = it.names.pop(),

@@ -11,6 +11,7 @@ use rollcall_registry::{
     codec::{command_from_proto, command_to_proto},
     model::{
         command::{Batch, ChangeKind, Command, Expect, OpenSession, SessionChange, SetGroupPolicy},
+        feature_level::FeatureLevel,
         ids::{
             AttachNumber, BatchNumber, DeviceKey, Epoch, Etag, Incarnation, InstanceId, LogIndex, NodeId,
             UnixMillis,
@@ -36,6 +37,8 @@ const SNAPSHOT_WITH_RECORDS: &str = include_str!("fixtures/snapshot_with_records
 
 /// What is said of a group: the fields, which the command and the record share.
 const GROUP_POLICY: &str = "0a0764656661756c7412047369676e18882720e0d403";
+/// A raised level: NodeUp and AdmitNode that say what they know, RaiseLevel, and the cluster's and a node's record after them.
+const RAISED_LEVEL: &str = include_str!("fixtures/raised_level.hex");
 
 fn bytes(hex: &str) -> Vec<u8> {
     let hex = hex.trim();
@@ -78,12 +81,9 @@ fn a_log_from_before_records_leads_to_the_snapshot_of_then() {
 }
 
 #[test]
-fn commands_about_records_are_written_as_ever() {
+fn commands_about_records_and_batches_of_the_first_level_are_written_as_ever() {
     for (line, command) in LOG_WITH_RECORDS.lines().zip(log(LOG_WITH_RECORDS)) {
-        if matches!(command, Command::Batch(_)) {
-            continue;
-        }
-        assert_eq!(hex(&command_to_proto(&command).encode_to_vec()), line);
+        assert_eq!(hex(&command_to_proto(&command, FeatureLevel::FIRST).encode_to_vec()), line);
     }
     let kinds: Vec<_> = log(LOG_WITH_RECORDS);
     assert!(matches!(&kinds[0], Command::PutDevice(put)
@@ -138,7 +138,10 @@ fn a_packed_batch_is_written_and_read_as_ever() {
         changes: changes.map(change).to_vec(),
         at: UnixMillis(5),
     });
-    assert_eq!(hex(&command_to_proto(&batch).encode_to_vec()), PACKED_BATCH.trim());
+    assert_eq!(
+        hex(&command_to_proto(&batch, FeatureLevel::PACKED_BATCHES).encode_to_vec()),
+        PACKED_BATCH.trim()
+    );
     assert_eq!(log(PACKED_BATCH), [batch]);
 }
 
@@ -149,7 +152,7 @@ fn what_is_said_of_a_group_is_written_and_read_as_ever() {
     let said = SetGroupPolicy { namespace: "default".into(), group: "sign".into(), policy };
     let command = Command::SetGroupPolicy(said);
     let written = format!("ca0116{GROUP_POLICY}");
-    assert_eq!(hex(&command_to_proto(&command).encode_to_vec()), written);
+    assert_eq!(hex(&command_to_proto(&command, FeatureLevel::GROUP_POLICIES).encode_to_vec()), written);
     assert_eq!(log(&written), std::slice::from_ref(&command));
 
     let mut state = State::new();
@@ -159,4 +162,42 @@ fn what_is_said_of_a_group_is_written_and_read_as_ever() {
     state.snapshot().write(&mut snapshot).unwrap();
     assert!(hex(&snapshot).contains(&format!("182a16{GROUP_POLICY}")), "{}", hex(&snapshot));
     assert_eq!(restored(&hex(&snapshot)).digest(), state.digest());
+}
+
+#[test]
+fn a_raised_level_is_written_and_read_as_ever() {
+    let (raising, snapshot) = RAISED_LEVEL.trim().rsplit_once('\n').unwrap();
+    let commands = log(raising);
+    for (line, command) in raising.lines().zip(&commands) {
+        assert_eq!(hex(&command_to_proto(command, FeatureLevel::FIRST).encode_to_vec()), line);
+    }
+    let (first, raised) = (FeatureLevel(0), FeatureLevel(1));
+    assert!(matches!(&commands[0], Command::NodeUp(up) if up.feature_level == raised));
+    assert!(matches!(&commands[1], Command::AdmitNode(admit) if admit.feature_level == raised));
+    assert!(matches!(&commands[2], Command::RaiseLevel(raise) if raise.level == raised));
+    let mut state = State::new();
+    apply(&mut state, &log(LOG_WITHOUT_RECORDS)[..1]);
+    assert_eq!(state.routes().feature_level(), first);
+    apply(&mut state, &commands);
+    assert_eq!(state.routes().feature_level(), raised);
+    let mut written = Vec::new();
+    state.snapshot().write(&mut written).unwrap();
+    assert_eq!(hex(&written), snapshot);
+    assert_eq!(restored(snapshot).digest(), state.digest());
+}
+
+#[test]
+fn a_snapshot_of_an_unknown_level_is_refused() {
+    let cluster = proto::ClusterRecord {
+        cluster_id: vec![1; 16].into(),
+        token_key: vec![1; 32].into(),
+        feature_level: FeatureLevel::NEWEST.0 + 1,
+        ..Default::default()
+    };
+    let record = proto::SnapshotRecord { kind: Some(proto::snapshot_record::Kind::Cluster(cluster)) };
+    let refused = State::restore(&mut record.encode_length_delimited_to_vec().as_slice()).unwrap_err();
+    assert!(
+        std::error::Error::source(&refused).unwrap().to_string().contains("start a newer one"),
+        "{refused}"
+    );
 }

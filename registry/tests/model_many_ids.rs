@@ -9,6 +9,7 @@ use rollcall_registry::model::{
         Addresses, Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeUp, OpenSession,
         RemoveExpired, SessionChange,
     },
+    feature_level::FeatureLevel,
     ids::{
         AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId,
         LogIndex, NodeId, Registration, StorageId, UnixMillis,
@@ -42,7 +43,8 @@ impl Churn {
         };
         churn.apply(Command::FoundCluster(founding));
         let (boot, registration, at) = (BootCounter(1), Registration(1), UnixMillis(1));
-        let up = NodeUp { node, storage, boot, registration, addresses, version: "1".into(), at };
+        let (version, feature_level) = ("1".into(), FeatureLevel::NEWEST);
+        let up = NodeUp { node, storage, boot, registration, addresses, version, at, feature_level };
         churn.apply(Command::NodeUp(up));
         churn
     }

@@ -13,6 +13,7 @@ use rollcall_registry::{
     model::{
         command::{ChangeKind, Command},
         event::Event,
+        feature_level::FeatureLevel,
         ids::LogIndex,
         invariants,
         response::Response,
@@ -28,9 +29,10 @@ proptest! {
     fn every_log_keeps_all_invariants(steps in steps()) {
         let mut world = World::new();
         for step in &steps {
-            let before = world.state.routes().counts().devices;
+            let (before, level) = (world.state.routes().counts().devices, world.state.routes().feature_level());
             let events = world.step(step).map(|applied| applied.events).unwrap_or_default();
             invariants::check(&world.state).unwrap();
+            invariants::level_never_falls(level, world.state.routes().feature_level()).unwrap();
             let removed = events.iter().filter(|event| matches!(event, Event::Removed { .. })).count() as u64;
             prop_assert!(world.state.routes().counts().devices + removed >= before);
         }
@@ -122,7 +124,7 @@ proptest! {
         // One replica reads the entries from the log, another one starts from a snapshot half-way.
         let (mut straight, mut rejoined) = (State::new(), State::new());
         for (at, (index, command)) in world.log.iter().enumerate() {
-            let command = command_from_proto(command_to_proto(command)).unwrap();
+            let command = command_from_proto(command_to_proto(command, FeatureLevel::NEWEST)).unwrap();
             if at == cut {
                 rejoined.install(restored(&straight));
             }
@@ -156,6 +158,7 @@ proptest! {
 fn assert_same_answers(one: &State, other: &State) {
     let (one, other) = (one.routes(), other.routes());
     assert_eq!((one.counts(), one.policy()), (other.counts(), other.policy()));
+    assert_eq!(one.feature_level(), other.feature_level());
     assert_eq!(one.nodes(), other.nodes());
     assert_eq!((one.cluster_id(), one.token_key()), (other.cluster_id(), other.token_key()));
     assert_eq!(one.applied_index(), other.applied_index());

@@ -18,6 +18,7 @@ use rollcall_registry::{
             Addresses, Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason,
             NodeUp, OpenSession, SessionChange,
         },
+        feature_level::FeatureLevel,
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId,
             LogIndex, NodeId, Registration, StorageId, UnixMillis,
@@ -69,7 +70,8 @@ fn founded() -> State {
         registration: Default::default(),
     };
     let (boot, registration) = (BootCounter(1), Registration(1));
-    let up = NodeUp { node, storage, boot, registration, addresses, version: "1".into(), at: UnixMillis(1) };
+    let (version, at, feature_level) = ("1".into(), UnixMillis(1), FeatureLevel::NEWEST);
+    let up = NodeUp { node, storage, boot, registration, addresses, version, at, feature_level };
     state.apply(LogIndex(1), &Command::FoundCluster(found));
     state.apply(LogIndex(2), &Command::NodeUp(up));
     state

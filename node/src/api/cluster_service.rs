@@ -82,6 +82,7 @@ impl<C: Cluster> ClusterApi<C> {
             incarnation: node.incarnation.0,
             sessions: self.cluster.routes().sessions_of(node.id),
             version: node.version.to_string(),
+            feature_level: node.feature_level.0,
         }
     }
 }
@@ -112,6 +113,7 @@ impl<C: Cluster> ClusterService for ClusterApi<C> {
             ready: readiness.is_ready(),
             readiness: readiness.to_string(),
             clock: Some(SystemTime::now().into()),
+            feature_level: status.feature_level.0,
         }))
     }
 

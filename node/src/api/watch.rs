@@ -125,6 +125,7 @@ fn change<C: Cluster>(cluster: &C, filter: &Filter, item: WatchItem) -> Option<W
         | Event::NodeDown { .. }
         | Event::NodeAdmitted { .. }
         | Event::NodeRemoved { .. }
+        | Event::LevelRaised { .. }
         | Event::BatchApplied(_) => {
             return None;
         }

@@ -97,6 +97,7 @@ fn as_json(status: &GetClusterResponse) -> serde_json::Value {
         "failure_tolerance": status.failure_tolerance,
         "devices": status.devices,
         "sessions": status.sessions,
+        "feature_level": status.feature_level,
     })
 }
 
@@ -113,5 +114,6 @@ fn in_words(status: &GetClusterResponse) -> String {
         ("learners", status.learners.to_string()),
         ("may lose", format!("{} more voters", status.failure_tolerance)),
         ("devices", format!("{} known, {} connected", status.devices, status.sessions)),
+        ("level", status.feature_level.to_string()),
     ])
 }

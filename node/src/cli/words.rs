@@ -58,6 +58,7 @@ pub(super) fn node(node: &Node) -> Value {
         "incarnation": node.incarnation,
         "sessions": node.sessions,
         "version": node.version,
+        "feature_level": node.feature_level,
     })
 }
 

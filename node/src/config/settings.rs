@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use rollcall_registry::model::policy::RegistrationMode;
+use rollcall_registry::model::{feature_level::FeatureLevel, policy::RegistrationMode};
 use rollcall_router::RouterConfig;
 use tracing_subscriber::EnvFilter;
 
@@ -26,6 +26,8 @@ pub struct Settings {
     pub voters: usize,
     /// After how long a learner that is down is removed; zero: never.
     pub learner_ttl: Duration,
+    /// The newest feature level that this node takes part in.
+    pub max_feature_level: FeatureLevel,
     /// What the listeners are bound to.
     pub listen: Listeners,
     /// What others are told.
@@ -118,6 +120,7 @@ impl Settings {
             registration: layers.parsed(&table::REGISTRATION, registration)?,
             voters: layers.parsed(&table::VOTERS, voters)?,
             learner_ttl: layers.parsed(&table::LEARNER_TTL, learner_ttl)?,
+            max_feature_level: layers.parsed(&table::MAX_FEATURE_LEVEL, max_feature_level)?,
             listen: Listeners::from_layers(layers)?,
             advertise: Addresses::from_layers(layers)?,
             security: SecuritySettings::from_layers(layers)?,
@@ -248,6 +251,20 @@ fn voters(text: &str) -> Result<usize, BadValue> {
 
 fn learner_ttl(text: &str) -> Result<Duration, BadValue> {
     value::duration(text, Duration::ZERO, Duration::from_secs(30 * 86_400), "0s to 30 days")
+}
+
+fn max_feature_level(text: &str) -> Result<FeatureLevel, BadValue> {
+    const ALLOWED: &str = "newest, 0, 1";
+    const { assert!(FeatureLevel::NEWEST.0 == 1, "what is allowed is a text") };
+    if text == "newest" {
+        return Ok(FeatureLevel::NEWEST);
+    }
+    let level = text.parse().map(FeatureLevel).map_err(|_| BadValue::new("not a level", ALLOWED))?;
+    if level <= FeatureLevel::NEWEST {
+        Ok(level)
+    } else {
+        Err(BadValue::new("this version does not know such a level", ALLOWED))
+    }
 }
 
 fn call_timeout(text: &str) -> Result<Duration, BadValue> {

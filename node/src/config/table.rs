@@ -101,6 +101,11 @@ settings! {
         "After how long a node without a vote that is down is removed from the cluster; it joins anew when it comes back. 0s: never. \
          The same on all nodes",
         "longer than a restart, and an autoscaler leaves nothing behind";
+    /// The newest feature level.
+    MAX_FEATURE_LEVEL = "max_feature_level", "LEVEL", Text("newest"),
+        "The newest feature level that this node takes part in, a number or `newest`; the cluster's rises once all members allow it, \
+         and never falls. Hold it back on one node while the former version may still have to come back",
+        "what a version brings is used once every node runs it";
     /// Who may attach at first.
     REGISTRATION = "registration", "open|known", Text("open"),
         "Which devices may attach to a cluster that this node founds: any, or those that have a record. Read at the founding; \

@@ -116,6 +116,7 @@ fn cluster_config(settings: &Settings, bound: &Bound, certificates: &Certificate
         registration: settings.registration,
         voters: settings.voters,
         learner_ttl: settings.learner_ttl,
+        max_feature_level: settings.max_feature_level,
         connector: certificates.connector.clone(),
     }
 }

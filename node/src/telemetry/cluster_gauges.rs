@@ -47,6 +47,7 @@ impl ClusterGauges {
         gauge!(LEARNERS).set(status.learners.len() as f64);
         gauge!(FAILURE_TOLERANCE).set(beside.failure_tolerance as f64);
         gauge!(LEASE_REMAINING).set(beside.lease_remaining.as_secs_f64());
+        gauge!(FEATURE_LEVEL).set(f64::from(status.feature_level.0));
         gauge!(REGISTRY_DEVICES).set(beside.devices as f64);
         gauge!(REGISTRY_SESSIONS).set(beside.sessions as f64);
     }

@@ -41,6 +41,8 @@ pub const LEARNERS: &str = "rollcall_raft_learners";
 pub const FAILURE_TOLERANCE: &str = "rollcall_failure_tolerance";
 /// How long this node's lease holds without another beat.
 pub const LEASE_REMAINING: &str = "rollcall_lease_remaining_seconds";
+/// What the members write by now: the level that all of them can take part in.
+pub const FEATURE_LEVEL: &str = "rollcall_feature_level";
 /// Devices that the registry knows.
 pub const REGISTRY_DEVICES: &str = "rollcall_registry_devices";
 /// Sessions of all nodes, as this node's replica has them.
@@ -121,6 +123,10 @@ fn describe_cluster() {
         "How many voters may still be lost before nothing can change any more, as this node sees it"
     );
     describe_gauge!(LEASE_REMAINING, Unit::Seconds, "How long this node's lease holds if no beat follows");
+    describe_gauge!(
+        FEATURE_LEVEL,
+        "The cluster's feature level: what all members can take part in, and never less again"
+    );
     describe_gauge!(REGISTRY_DEVICES, "Devices that the registry knows");
     describe_gauge!(REGISTRY_SESSIONS, "Sessions of devices on all nodes, as this node's replica has them");
 }

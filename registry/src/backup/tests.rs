@@ -20,6 +20,7 @@ use crate::{
             Addresses, Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeUp, OpenSession,
             SessionChange,
         },
+        feature_level::FeatureLevel,
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId,
             LogIndex, NodeId, Registration, StorageId, UnixMillis,
@@ -70,6 +71,7 @@ fn commands(batches: &[Vec<u8>]) -> Vec<Command> {
         addresses: Addresses { peer: format!("h{id}:7402"), ..Addresses::default() },
         version: "1".into(),
         at: UnixMillis(1),
+        feature_level: FeatureLevel::NEWEST,
     };
     let founding = FoundCluster {
         cluster_id: CLUSTER,
@@ -272,6 +274,7 @@ proptest! {
             addresses: Addresses::default(),
             version: "1".into(),
             at: UnixMillis(1),
+            feature_level: FeatureLevel::NEWEST,
         };
         state.apply(index, &Command::NodeUp(up));
         let changes = (0..20).map(|number| open(number, 100)).collect();
@@ -301,6 +304,7 @@ fn an_older_attach_is_refused_in_the_restored_cluster_too() {
         addresses: Addresses::default(),
         version: "1".into(),
         at: UnixMillis(1),
+        feature_level: FeatureLevel::NEWEST,
     };
     state.apply(LogIndex(10), &Command::NodeUp(up));
     let batch = Batch {

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::model::feature_level::FeatureLevel;
+
 /// Why a record could not be read. The record is damaged, or a newer version wrote it: the node must stop.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CodecError {
@@ -26,6 +28,16 @@ pub enum CodecError {
         field: &'static str,
         /// The value.
         value: u64,
+    },
+    /// The records are of a cluster whose level this version does not know: it would drop what they say.
+    #[error(
+        "the cluster is at feature level {level}, this version knows levels up to {newest}: start a newer one"
+    )]
+    LevelUnknown {
+        /// The cluster's.
+        level: FeatureLevel,
+        /// The newest that this version knows.
+        newest: FeatureLevel,
     },
     /// These are not the bytes of such a message.
     #[error("not a record: {0}")]

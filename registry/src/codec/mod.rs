@@ -16,7 +16,7 @@ mod record_commands;
 mod snapshot_rows;
 mod unpack;
 
-pub use command::{command_from_proto, command_to_proto};
+pub use command::{command_from_proto, command_to_proto, level_of};
 pub(crate) use device_rows::*;
 pub use error::CodecError;
 pub(crate) use fields::*;

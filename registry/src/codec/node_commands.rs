@@ -9,9 +9,10 @@ use super::{
 };
 use crate::model::{
     command::{
-        AdmitNode, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeDraining, NodeUp, RemoveNode,
-        SetSuffrage, Suffrage,
+        AdmitNode, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeDraining, NodeUp, RaiseLevel,
+        RemoveNode, SetSuffrage, Suffrage,
     },
+    feature_level::FeatureLevel,
     ids::{BootCounter, Incarnation, NodeId, Registration, UnixMillis},
 };
 
@@ -54,6 +55,7 @@ pub(super) fn admit_node_to_proto(admit: &AdmitNode) -> proto::AdmitNode {
         name: admit.name.to_string(),
         storage_id: bytes_to_proto(&admit.storage.to_bytes()),
         addresses: Some(addresses_to_proto(&admit.addresses)),
+        feature_level: admit.feature_level.0,
     }
 }
 
@@ -62,6 +64,7 @@ pub(super) fn admit_node_from_proto(admit: proto::AdmitNode) -> Result<AdmitNode
         name: admit.name.into(),
         storage: storage_id_from_proto(&admit.storage_id)?,
         addresses: addresses_from_proto(admit.addresses),
+        feature_level: FeatureLevel(admit.feature_level),
     })
 }
 
@@ -74,6 +77,7 @@ pub(super) fn node_up_to_proto(up: &NodeUp) -> proto::NodeUp {
         addresses: Some(addresses_to_proto(&up.addresses)),
         version: up.version.to_string(),
         at_unix_ms: up.at.0,
+        feature_level: up.feature_level.0,
     }
 }
 
@@ -86,6 +90,7 @@ pub(super) fn node_up_from_proto(up: proto::NodeUp) -> Result<NodeUp, CodecError
         addresses: addresses_from_proto(up.addresses),
         version: up.version.into(),
         at: UnixMillis(up.at_unix_ms),
+        feature_level: FeatureLevel(up.feature_level),
     })
 }
 
@@ -128,23 +133,37 @@ pub(super) fn remove_node_from_proto(remove: &proto::RemoveNode) -> RemoveNode {
 }
 
 pub(super) fn node_draining_to_proto(draining: &NodeDraining) -> proto::NodeDraining {
-    let life = |(node, incarnation): &(NodeId, Incarnation)| proto::NodeLife {
-        node_id: node.0,
-        incarnation: incarnation.0,
-    };
     proto::NodeDraining {
         node_id: draining.node.0,
         incarnation: draining.incarnation.0,
-        provided: draining.provided.iter().map(life).collect(),
+        provided: draining.provided.iter().map(life_to_proto).collect(),
     }
 }
 
 pub(super) fn node_draining_from_proto(draining: &proto::NodeDraining) -> NodeDraining {
-    let life = |life: &proto::NodeLife| (NodeId(life.node_id), Incarnation(life.incarnation));
     NodeDraining {
         node: NodeId(draining.node_id),
         incarnation: Incarnation(draining.incarnation),
-        provided: draining.provided.iter().map(life).collect(),
+        provided: draining.provided.iter().map(life_from_proto).collect(),
+    }
+}
+
+fn life_to_proto((node, incarnation): &(NodeId, Incarnation)) -> proto::NodeLife {
+    proto::NodeLife { node_id: node.0, incarnation: incarnation.0 }
+}
+
+fn life_from_proto(life: &proto::NodeLife) -> (NodeId, Incarnation) {
+    (NodeId(life.node_id), Incarnation(life.incarnation))
+}
+
+pub(super) fn raise_level_to_proto(raise: &RaiseLevel) -> proto::RaiseLevel {
+    proto::RaiseLevel { level: raise.level.0, members: raise.members.iter().map(life_to_proto).collect() }
+}
+
+pub(super) fn raise_level_from_proto(raise: &proto::RaiseLevel) -> RaiseLevel {
+    RaiseLevel {
+        level: FeatureLevel(raise.level),
+        members: raise.members.iter().map(life_from_proto).collect(),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     model::{
         command::Suffrage,
         event::BatchOutcome,
+        feature_level::FeatureLevel,
         ids::{BatchNumber, BootCounter, Epoch, Incarnation, LogIndex, NodeId, Registration},
         policy::Policy,
         rejection::ChangeRejection,
@@ -30,6 +31,7 @@ pub(crate) fn cluster_to_proto(cluster: Option<&Cluster>) -> proto::ClusterRecor
         token_key: bytes_to_proto(&cluster.token_key),
         epoch_base: cluster.epoch_base,
         next_node_id: cluster.next_node_id,
+        feature_level: cluster.feature_level.0,
         registration: registration_to_proto(cluster.policy.registration).into(),
         record_ttl_ms: record_ttl_to_proto(cluster.policy.record_ttl),
     })
@@ -40,11 +42,16 @@ pub(crate) fn cluster_from_proto(record: &proto::ClusterRecord) -> Result<Option
     if *record == proto::ClusterRecord::default() {
         return Ok(None);
     }
+    let feature_level = FeatureLevel(record.feature_level);
+    if feature_level > FeatureLevel::NEWEST {
+        return Err(CodecError::LevelUnknown { level: feature_level, newest: FeatureLevel::NEWEST });
+    }
     Ok(Some(Cluster {
         id: cluster_id_from_proto(&record.cluster_id)?,
         token_key: token_key_from_proto(&record.token_key)?,
         epoch_base: record.epoch_base,
         next_node_id: record.next_node_id,
+        feature_level,
         policy: policy_from_proto(record)?,
         group_policies: Arc::default(),
     }))
@@ -80,6 +87,7 @@ pub(crate) fn node_to_proto(node: &Node) -> proto::NodeRecord {
         floor: view.floor.map(log_floor_to_proto),
         draining: view.draining,
         suffrage_withheld: view.suffrage == Suffrage::Withheld,
+        feature_level: view.feature_level.0,
     }
 }
 
@@ -99,6 +107,7 @@ pub(crate) fn node_from_proto(record: proto::NodeRecord) -> Result<Node, CodecEr
         draining: record.draining,
         floor: record.floor.map(log_floor_from_proto),
         suffrage: if record.suffrage_withheld { Suffrage::Withheld } else { Suffrage::Automatic },
+        feature_level: FeatureLevel(record.feature_level),
     };
     let refused = record.batch_refused.iter().map(refused_from_proto).collect::<Result<_, _>>()?;
     let last_batch = (record.batch_number != 0).then_some(BatchOutcome {

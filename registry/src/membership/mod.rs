@@ -5,6 +5,7 @@
 pub mod change;
 pub mod folder;
 pub mod founding;
+pub(crate) mod level;
 pub mod promotion;
 pub mod reaping;
 pub mod standing;

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use compact_str::CompactString;
 
 use super::{
+    feature_level::FeatureLevel,
     ids::{
         AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Etag, Incarnation, InstanceId,
         LogIndex, NodeId, Registration, StorageId, UnixMillis,
@@ -40,6 +41,8 @@ pub enum Command {
     SetPolicy(SetPolicy),
     /// Says what holds for calls to a group.
     SetGroupPolicy(SetGroupPolicy),
+    /// Lets members write what only newer versions read.
+    RaiseLevel(RaiseLevel),
     /// Removes records that nobody has used for long.
     RemoveExpired(RemoveExpired),
     /// Clears rows of lives that are over.
@@ -96,6 +99,8 @@ pub struct AdmitNode {
     pub storage: StorageId,
     /// Where it is reached.
     pub addresses: Addresses,
+    /// The newest level that it can take part in.
+    pub feature_level: FeatureLevel,
 }
 
 /// A node has started, or registers again after a lapse.
@@ -118,6 +123,8 @@ pub struct NodeUp {
     pub version: CompactString,
     /// The proposer's clock: when the node's former life ended, if nobody has said so before.
     pub at: UnixMillis,
+    /// The newest level that it can take part in.
+    pub feature_level: FeatureLevel,
 }
 
 /// A node's sessions are no more.
@@ -316,6 +323,15 @@ pub struct SetGroupPolicy {
     pub policy: GroupPolicy,
 }
 
+/// Raises the cluster's feature level; it never falls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RaiseLevel {
+    /// To this one.
+    pub level: FeatureLevel,
+    /// Every member, each in the life in which it said that it can take part in the level.
+    pub members: Vec<(NodeId, Incarnation)>,
+}
+
 /// Removes those of the named records that their devices made by themselves and that had no session since the cutoff.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoveExpired {
@@ -353,6 +369,7 @@ impl fmt::Display for Command {
             Self::DeleteDevice(delete) => write!(f, "no record of {}", delete.device),
             Self::SetPolicy(_) => f.write_str("policy"),
             Self::SetGroupPolicy(set) => write!(f, "policy of group {}/{}", set.namespace, set.group),
+            Self::RaiseLevel(raise) => write!(f, "feature level {}", raise.level),
             Self::RemoveExpired(expired) => write!(f, "{} expired records", expired.devices.len()),
             Self::Sweep(sweep) => write!(f, "sweep of {} rows", sweep.rows.len()),
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    feature_level::FeatureLevel,
     ids::{DeviceKey, Epoch, Incarnation, InstanceId, LogIndex, NodeId},
     profile::Profile,
     rejection::ChangeRejection,
@@ -89,6 +90,11 @@ pub enum Event {
         /// The node.
         node: NodeId,
     },
+    /// The cluster's feature level has risen.
+    LevelRaised {
+        /// To this one.
+        level: FeatureLevel,
+    },
     /// A batch was applied.
     BatchApplied(BatchOutcome),
 }
@@ -107,6 +113,7 @@ impl Event {
             | Self::NodeDown { .. }
             | Self::NodeAdmitted { .. }
             | Self::NodeRemoved { .. }
+            | Self::LevelRaised { .. }
             | Self::BatchApplied(_) => None,
         }
     }

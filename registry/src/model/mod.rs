@@ -3,6 +3,7 @@
 mod apply;
 pub mod command;
 pub mod event;
+pub mod feature_level;
 pub mod ids;
 pub mod invariants;
 pub mod policy;

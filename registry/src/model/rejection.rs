@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use super::ids::{Epoch, Etag, NodeId};
+use super::{
+    feature_level::FeatureLevel,
+    ids::{Epoch, Etag, NodeId},
+};
 use crate::limits::GROUP_POLICIES;
 
 /// Why a change of a session was refused.
@@ -83,6 +86,20 @@ pub enum CommandRejection {
     /// A node that was counted on is down, has begun another life, or is about to stop as well.
     #[error("node {0} is down or about to stop, or has just started")]
     NotInTurn(NodeId),
+    /// The node cannot read what the cluster writes.
+    #[error(
+        "the cluster is at feature level {cluster}, which never falls, and the node takes part in levels up to {known}: \
+         start a newer version, or raise or remove max_feature_level"
+    )]
+    LevelTooLow {
+        /// The cluster's level.
+        cluster: FeatureLevel,
+        /// The newest that the node can take part in.
+        known: FeatureLevel,
+    },
+    /// A node was admitted, or began another life, since the members' levels were looked at.
+    #[error("node {0} has started or was admitted since")]
+    NotJudged(NodeId),
     /// The batch is not the node's next one.
     #[error("batch out of order: expected {expected}")]
     BatchOutOfOrder {

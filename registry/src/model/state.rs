@@ -6,6 +6,7 @@ use super::{
     apply,
     command::{Addresses, Command},
     event::{BatchOutcome, Event},
+    feature_level::FeatureLevel,
     ids::{BatchNumber, ClusterId, LogIndex, NodeId, Registration},
     policy::{GroupPolicies, Policy},
     rejection::CommandRejection,
@@ -48,6 +49,7 @@ pub(crate) struct Cluster {
     pub(crate) token_key: [u8; 32],
     pub(crate) epoch_base: u64,
     pub(crate) next_node_id: u64,
+    pub(crate) feature_level: FeatureLevel,
     pub(crate) policy: Policy,
     pub(crate) group_policies: Arc<GroupPolicies>,
 }
@@ -117,6 +119,7 @@ impl State {
             Command::DeleteDevice(delete) => apply::delete_device(self, delete),
             Command::SetPolicy(policy) => apply::set_policy(self, *policy),
             Command::SetGroupPolicy(set) => apply::set_group_policy(self, set),
+            Command::RaiseLevel(raise) => apply::raise_level(self, raise),
             Command::RemoveExpired(expired) => apply::remove_expired(self, expired),
             Command::Sweep(sweep) => apply::sweep(self, sweep),
         };
@@ -172,6 +175,7 @@ impl State {
         name: &str,
         storage: super::ids::StorageId,
         addresses: &Addresses,
+        feature_level: FeatureLevel,
     ) -> Event {
         let view = NodeView {
             id,
@@ -185,6 +189,7 @@ impl State {
             draining: false,
             floor: None,
             suffrage: Default::default(),
+            feature_level,
         };
         let node = Node { view, registration: Registration(0), life: None, last_batch: None };
         self.nodes.insert(id, node);
@@ -198,6 +203,7 @@ impl State {
             cluster_id: self.cluster.as_ref().map(|cluster| cluster.id),
             token_key: self.cluster.as_ref().map(|cluster| cluster.token_key),
             epoch_base: self.cluster.as_ref().map_or(0, |cluster| cluster.epoch_base),
+            feature_level: self.cluster.as_ref().map(|cluster| cluster.feature_level).unwrap_or_default(),
             next_node: self.cluster.as_ref().map_or(NodeId(0), |cluster| NodeId(cluster.next_node_id)),
             policy: self.cluster.as_ref().map(|cluster| cluster.policy).unwrap_or_default(),
             group_policies: self

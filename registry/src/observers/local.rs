@@ -6,10 +6,13 @@ use tokio::sync::Notify;
 
 use crate::{
     batcher::{BatcherHandle, LogNews},
+    fatal::{FatalReason, FatalSender},
     handle::ApplyObserver,
     leases::holder::HeldLease,
+    membership::level,
     model::{
         event::{BatchOutcome, Event},
+        feature_level::FeatureLevel,
         ids::{BootCounter, Incarnation, LogIndex, NodeId},
     },
     raft::Expulsion,
@@ -28,6 +31,10 @@ pub(crate) struct LocalObserver {
     pub(crate) changed: Arc<Notify>,
     /// Acts when the log says that this node was removed.
     pub(crate) expulsion: Expulsion,
+    /// The newest level that this node may take part in.
+    pub(crate) max_feature_level: FeatureLevel,
+    /// Stops the node when the cluster is beyond that.
+    pub(crate) fatal: FatalSender,
 }
 
 impl LocalObserver {
@@ -47,6 +54,13 @@ impl LocalObserver {
     fn applied_batch(&self, outcome: &BatchOutcome) {
         if outcome.incarnation == self.lease.incarnation() {
             self.batcher.news(LogNews::Applied(outcome.clone()));
+        }
+    }
+
+    /// What the others write from now on this node could not read, or may not.
+    fn level_is(&self, cluster: FeatureLevel) {
+        if let Some(reason) = level::refusal(cluster, self.max_feature_level) {
+            self.fatal.stop(FatalReason::Refused(reason));
         }
     }
 
@@ -73,6 +87,7 @@ impl ApplyObserver for LocalObserver {
                 }
                 Event::NodeRemoved { node } if *node == self.node => self.expulsion.noticed(),
                 Event::BatchApplied(outcome) if outcome.node == self.node => self.applied_batch(outcome),
+                Event::LevelRaised { level } => self.level_is(*level),
                 Event::Opened { .. }
                 | Event::Closed { .. }
                 | Event::Updated { .. }
@@ -92,6 +107,7 @@ impl ApplyObserver for LocalObserver {
         if self.routes.was_removed(self.node) {
             self.expulsion.noticed();
         }
+        self.level_is(self.routes.feature_level());
         let held = self.lease.incarnation();
         match self.current() {
             Some(incarnation) if incarnation != held => self.registered(incarnation),

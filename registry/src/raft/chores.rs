@@ -1,5 +1,5 @@
-//! What a leader does on the side: writes the first command of a new cluster, promotes learners, finishes what was begun,
-//! keeps house.
+//! What a leader does on the side: writes the first command of a new cluster, promotes learners, finishes what was begun, raises
+//! the feature level, keeps house.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,8 +8,8 @@ use tokio::time::MissedTickBehavior;
 use super::{consensus::Consensus, housekeeping::Housekeeping, operator::Operator};
 use crate::{
     limits::CHORES_EVERY,
-    membership::{folder::Folder, promotion::Promotions, reaping::Reaping},
-    model::command::Command,
+    membership::{folder::Folder, level, promotion::Promotions, reaping::Reaping},
+    model::{command::Command, response::Response},
     routes::Routes,
 };
 
@@ -35,6 +35,7 @@ pub(super) async fn run(
         } else {
             tend(&operator, &mut promotions).await;
             reap(&operator, &mut reaping, learner_ttl).await;
+            raise_level(&consensus, &routes).await;
             housekeeping.tick(&consensus, &routes).await;
         }
     }
@@ -47,6 +48,18 @@ async fn found(consensus: &Consensus, folder: &Folder) {
     match consensus.write(Command::FoundCluster(founding.cluster)).await {
         Ok((index, response)) => tracing::info!(%index, %response, "the cluster is founded"),
         Err(error) => tracing::debug!(%error, "the cluster is not founded yet"),
+    }
+}
+
+async fn raise_level(consensus: &Consensus, routes: &Routes) {
+    let Some(raise) = level::raise(routes.feature_level(), &routes.nodes()) else {
+        return;
+    };
+    let level = raise.level;
+    match consensus.write(Command::RaiseLevel(raise)).await {
+        Ok((index, Response::Done)) => tracing::info!(%index, %level, "the feature level is raised"),
+        Ok((_, response)) => tracing::debug!(%response, "the feature level is not raised yet"),
+        Err(error) => tracing::debug!(%error, "the feature level is not raised yet"),
     }
 }
 

@@ -23,11 +23,14 @@ use crate::{
         LEADER_READY_EVERY, RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_STOP_TIMEOUT,
         SNAPSHOT_DEADLINE,
     },
+    membership::level,
     model::{
         command::{Command, NodeDown},
+        feature_level::FeatureLevel,
         ids::{LogIndex, NodeId},
         response::Response,
     },
+    routes::Routes,
 };
 
 /// What openraft tells about itself.
@@ -42,6 +45,14 @@ pub(crate) enum LeaderError {
     /// It fits into no log entry, and was not proposed.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
+    /// Not every member is known to read it, and it was not written: it is proposed again in an older form, or once the level rises.
+    #[error("the command is written for feature level {command}, the cluster is at {cluster}")]
+    AboveLevel {
+        /// What it needs.
+        command: FeatureLevel,
+        /// What there is.
+        cluster: FeatureLevel,
+    },
     /// It may have happened, or may still.
     #[error("the outcome is not known: {0}")]
     Unknown(String),
@@ -66,6 +77,7 @@ pub(super) struct Disk {
 pub(crate) struct Consensus {
     pub(super) raft: Raft<TypeConfig, StateMachine>,
     seat: Seat,
+    routes: Routes,
 }
 
 impl Consensus {
@@ -78,12 +90,12 @@ impl Consensus {
     where
         L: openraft::storage::RaftLogStorage<TypeConfig>,
     {
-        let seat = network.seat;
+        let (seat, routes) = (network.seat, network.routes.clone());
         let config = config().map_err(|error| LeaderError::Stopped(error.to_string()))?;
         let raft = Raft::new(seat.node.0, Arc::new(config), network, log, machine)
             .await
             .map_err(|fatal| LeaderError::Stopped(fatal.to_string()))?;
-        Ok(Self { raft, seat })
+        Ok(Self { raft, seat, routes })
     }
 
     /// This node's place.
@@ -151,6 +163,7 @@ impl Consensus {
     ) -> Result<(LogIndex, Response), LeaderError> {
         let command = command.into();
         entry_size::judge(&command)?;
+        self.judge_level(&command)?;
         let command = self.with_floor(command);
         let patience = tokio::time::Instant::now() + RAFT_ELECTION_MAX;
         loop {
@@ -163,6 +176,16 @@ impl Consensus {
             }
             tokio::time::sleep(LEADER_READY_EVERY).await;
         }
+    }
+
+    /// Refuses what not every member can read. The level may be raised to what all members can take part in, and no further.
+    pub(super) fn judge_level(&self, command: &LoggedCommand) -> Result<(), LeaderError> {
+        let cluster = match command.command() {
+            Command::RaiseLevel(_) => level::common(&self.routes.nodes()),
+            _ => self.routes.feature_level(),
+        };
+        let command = command.level();
+        if command > cluster { Err(LeaderError::AboveLevel { command, cluster }) } else { Ok(()) }
     }
 
     /// Notes, with the end of a node's life, what its disk must hold: only the leader knows.

@@ -49,7 +49,8 @@ pub(super) fn judge(logged: &LoggedCommand) -> Result<(), TooLarge> {
         | Command::PutDevice(_)
         | Command::DeleteDevice(_)
         | Command::SetPolicy(_)
-        | Command::SetGroupPolicy(_) => BATCH_BYTES,
+        | Command::SetGroupPolicy(_)
+        | Command::RaiseLevel(_) => BATCH_BYTES,
     };
     at_most(logged.bytes().len() + LOG_ENTRY_HEAD_BYTES, limit)
 }
@@ -77,6 +78,7 @@ mod tests {
     use super::*;
     use crate::model::{
         command::{Batch, ChangeKind, Expect, OpenSession, PutDevice},
+        feature_level::FeatureLevel,
         ids::{AttachNumber, BatchNumber, DeviceKey, Etag, Incarnation, InstanceId, NodeId, UnixMillis},
         profile::Profile,
     };
@@ -95,7 +97,7 @@ mod tests {
         SessionChange { device: DeviceKey::new("default", "d"), kind: ChangeKind::Open(open) }
     }
 
-    fn batch(changes: usize, name_bytes: usize) -> LoggedCommand {
+    fn batch(changes: usize, name_bytes: usize, level: FeatureLevel) -> LoggedCommand {
         let changes = (0..changes).map(|number| opening(number, name_bytes)).collect();
         let batch = Batch {
             node: NodeId(u64::MAX),
@@ -104,13 +106,17 @@ mod tests {
             changes,
             at: UnixMillis(u64::MAX),
         };
-        Command::Batch(batch).into()
+        LoggedCommand::new(Arc::new(Command::Batch(batch)), level)
     }
 
     #[test]
     fn what_is_let_through_fits_into_the_log() {
-        for (changes, name_bytes) in [(1, 0), (1, 200_000), (4, 250_000), (4_096, 120), (1_000, 990)] {
-            let command = batch(changes, name_bytes);
+        let levels = [FeatureLevel::FIRST, FeatureLevel::NEWEST];
+        let batches = [(1, 0), (1, 200_000), (4, 250_000), (4_096, 120), (1_000, 990)];
+        for ((changes, name_bytes), level) in
+            batches.into_iter().flat_map(|it| levels.map(|level| (it, level)))
+        {
+            let command = batch(changes, name_bytes, level);
             let entry_bytes = command.bytes().len() + LOG_ENTRY_HEAD_BYTES;
             assert_eq!(
                 judge(&command).is_ok(),
@@ -118,13 +124,15 @@ mod tests {
                 "{changes} of {name_bytes} take {entry_bytes}"
             );
         }
-        assert!(judge(&batch(1_000, 100)).is_ok());
-        assert!(judge(&batch(5, 250_000)).is_err());
+        for level in levels {
+            assert!(judge(&batch(1_000, 100, level)).is_ok());
+            assert!(judge(&batch(5, 250_000, level)).is_err());
+        }
     }
 
     #[test]
     fn one_record_is_bounded_whatever_the_entry_could_take() {
-        assert!(judge(&batch(1, BATCH_BYTES)).is_err());
+        assert!(judge(&batch(1, BATCH_BYTES, FeatureLevel::NEWEST)).is_err());
         let labels = vec![("k".into(), "v".repeat(BATCH_BYTES).into())];
         let put = PutDevice {
             device: DeviceKey::new("default", "d"),

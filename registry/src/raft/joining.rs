@@ -195,6 +195,7 @@ impl Joining {
             name: self.door.inner.folder.name().to_owned(),
             storage_id: self.door.inner.folder.storage().to_bytes().to_vec().into(),
             addresses: Some(codec::addresses_to_proto(&self.door.inner.config.advertise)),
+            feature_level: self.door.inner.config.max_feature_level.0,
         };
         let connector = &self.door.inner.config.connector;
         let response =

@@ -66,8 +66,9 @@ pub(crate) enum Proposed {
 impl Leader {
     /// Commits a command. Commands are made to be repeated, so an unknown outcome is simply tried again by the caller.
     pub(crate) async fn propose(&self, command: &Arc<Command>) -> Result<Proposed, LeaderError> {
-        let (command, begun) = (LoggedCommand::new(Arc::clone(command)), Instant::now());
+        let (command, begun) = (self.written(command), Instant::now());
         let proposal = async {
+            self.consensus.judge_level(&command)?;
             match self.here()? {
                 Ok(()) => {
                     let (index, response) = self.consensus.write(command).await?;
@@ -101,7 +102,7 @@ impl Leader {
     /// whom they name. For a node that comes back under another address, which the leader cannot reach.
     pub(crate) async fn propose_anywhere(&self, command: &Arc<Command>) -> Result<Proposed, LeaderError> {
         let mut outcome = self.propose(command).await;
-        let command = LoggedCommand::new(Arc::clone(command));
+        let command = self.written(command);
         let me = self.consensus.seat().node;
         for node in self.routes.nodes().iter().filter(|node| node.id != me) {
             let mut at = Some(node.id);
@@ -195,6 +196,11 @@ impl Leader {
             answer = answer => answer,
             () = self.consensus.leaves(leader) => Err(LeaderError::NotLeader(None)),
         }
+    }
+
+    /// In the form that, as far as this node has applied the log, all members read.
+    fn written(&self, command: &Arc<Command>) -> LoggedCommand {
+        LoggedCommand::new(Arc::clone(command), self.routes.feature_level())
     }
 
     /// Whether the leader is here, or who it is.

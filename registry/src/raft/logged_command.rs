@@ -8,8 +8,8 @@ use rollcall_proto::storage as proto;
 
 use super::entry_codec::EntryCodecError;
 use crate::{
-    codec::{command_from_proto, command_to_proto},
-    model::command::Command,
+    codec::{command_from_proto, command_to_proto, level_of},
+    model::{command::Command, feature_level::FeatureLevel},
 };
 
 /// A command, encoded once, by the node that proposes it: the same bytes go into every log and to every follower.
@@ -19,13 +19,14 @@ use crate::{
 pub struct LoggedCommand {
     command: Arc<Command>,
     bytes: Bytes,
+    level: FeatureLevel,
 }
 
 impl LoggedCommand {
-    /// A command of this node, encoded.
-    pub fn new(command: Arc<Command>) -> Self {
-        let bytes = command_to_proto(&command).encode_to_vec().into();
-        Self { command, bytes }
+    /// A command of this node, encoded for a cluster at this level.
+    pub fn new(command: Arc<Command>, level: FeatureLevel) -> Self {
+        let written = command_to_proto(&command, level);
+        Self { command, bytes: written.encode_to_vec().into(), level: level_of(&written) }
     }
 
     /// A command that another node, or an earlier life of this one, encoded. Keeps the bytes, and what they are a part of.
@@ -33,13 +34,19 @@ impl LoggedCommand {
     /// # Errors
     /// If this version cannot read it.
     pub fn read(bytes: Bytes) -> Result<Self, EntryCodecError> {
-        let command = command_from_proto(proto::Command::decode(bytes.clone())?)?;
-        Ok(Self { command: Arc::new(command), bytes })
+        let written = proto::Command::decode(bytes.clone())?;
+        let level = level_of(&written);
+        Ok(Self { command: Arc::new(command_from_proto(written)?), bytes, level })
     }
 
     /// The command.
     pub fn command(&self) -> &Command {
         &self.command
+    }
+
+    /// The level that a node must know to read these bytes.
+    pub fn level(&self) -> FeatureLevel {
+        self.level
     }
 
     /// Its bytes: an encoded `rollcall.storage.v1.Command`.
@@ -48,9 +55,10 @@ impl LoggedCommand {
     }
 }
 
+/// In the form that members of any level read.
 impl From<Command> for LoggedCommand {
     fn from(command: Command) -> Self {
-        Self::new(Arc::new(command))
+        Self::new(Arc::new(command), FeatureLevel::FIRST)
     }
 }
 

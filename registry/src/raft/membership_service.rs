@@ -16,6 +16,7 @@ use crate::{
     membership::{change::MembershipChange, folder::founding_from_proto},
     model::{
         command::{AdmitNode, Command},
+        feature_level::FeatureLevel,
         ids::{Incarnation, NodeId, StorageId},
         rejection::CommandRejection,
         response::Response as Applied,
@@ -83,6 +84,7 @@ impl MembershipService for MembershipServer {
             name: request.name.as_str().into(),
             storage: storage.ok_or_else(|| Status::invalid_argument("the storage id is malformed"))?,
             addresses: codec::addresses_from_proto(request.addresses),
+            feature_level: FeatureLevel(request.feature_level),
         };
         let leader = self.door.leader()?;
         let result = match admit_newcomer(&leader, admit).await {
@@ -229,6 +231,7 @@ fn leader_elsewhere(error: LeaderError) -> Result<u64, Status> {
     match error {
         LeaderError::NotLeader(leader) => Ok(leader.map_or(0, |leader| leader.0)),
         LeaderError::TooLarge(_) => Err(Status::invalid_argument(error.to_string())),
+        LeaderError::AboveLevel { .. } => Err(Status::failed_precondition(error.to_string())),
         LeaderError::Unknown(_) | LeaderError::Stopped(_) => Err(Status::unavailable(error.to_string())),
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     limits::LEASE_BEAT,
     model::{
         command::{Addresses, Command, NodeUp},
+        feature_level::FeatureLevel,
         ids::{BootCounter, Incarnation, Registration, StorageId},
     },
     routes::view::NodeView,
@@ -63,6 +64,8 @@ pub(super) struct Presence {
     pub(super) boot: BootCounter,
     pub(super) addresses: Addresses,
     pub(super) version: String,
+    /// The newest level that this node may take part in.
+    pub(super) feature_level: FeatureLevel,
     pub(super) fatal: FatalSender,
     /// A node registers once its disk was found sound.
     pub(super) standing: Standing,
@@ -107,6 +110,7 @@ impl Presence {
             addresses: self.addresses.clone(),
             version: self.version.as_str().into(),
             at: unix_now(),
+            feature_level: self.feature_level,
         };
         match self.leader.propose_anywhere(&Arc::new(Command::NodeUp(up))).await {
             Ok(Proposed::Committed(index)) => tracing::info!(%index, %registration, "registered"),

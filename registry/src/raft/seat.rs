@@ -103,6 +103,8 @@ async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
         batcher: batcher.clone(),
         changed: Arc::clone(&inner.changed),
         expulsion: expulsion.clone(),
+        max_feature_level: inner.config.max_feature_level,
+        fatal: inner.fatal.clone(),
     }));
 
     let consensus = Consensus::start(factory, log, machine).await.map_err(consensus_error)?;
@@ -135,6 +137,7 @@ async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
         boot: inner.folder.boot(),
         addresses: inner.config.advertise.clone(),
         version: inner.config.version.clone(),
+        feature_level: inner.config.max_feature_level,
         fatal: inner.fatal.clone(),
         standing: standing.clone(),
     };

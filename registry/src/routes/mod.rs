@@ -26,6 +26,7 @@ use std::sync::{Arc, atomic::Ordering};
 use arc_swap::ArcSwap;
 
 use crate::model::{
+    feature_level::FeatureLevel,
     ids::{ClusterId, LogIndex, NodeId},
     policy::Policy,
 };
@@ -67,6 +68,11 @@ impl Routes {
     /// What the cluster adds to each epoch.
     pub fn epoch_base(&self) -> u64 {
         self.tables.load().roster.load().epoch_base
+    }
+
+    /// What the members write by now.
+    pub fn feature_level(&self) -> FeatureLevel {
+        self.tables.load().roster.load().feature_level
     }
 
     /// The rules for records.

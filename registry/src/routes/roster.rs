@@ -6,6 +6,7 @@ use compact_str::CompactString;
 
 use super::{life::Life, view::NodeView};
 use crate::model::{
+    feature_level::FeatureLevel,
     ids::{ClusterId, NodeId},
     policy::{GroupPolicies, Policy},
 };
@@ -23,6 +24,7 @@ pub(crate) struct Roster {
     pub(crate) cluster_id: Option<ClusterId>,
     pub(crate) token_key: Option<[u8; 32]>,
     pub(crate) epoch_base: u64,
+    pub(crate) feature_level: FeatureLevel,
     /// The id that the next newcomer gets.
     pub(crate) next_node: NodeId,
     pub(crate) policy: Policy,

@@ -7,6 +7,7 @@ use compact_str::CompactString;
 use crate::model::{
     command::{Addresses, LogFloor, Suffrage},
     event::SessionRef,
+    feature_level::FeatureLevel,
     ids::{AttachNumber, BootCounter, DeviceKey, Epoch, Incarnation, InstanceId, NodeId, StorageId},
     profile::Profile,
     record::Standing,
@@ -37,6 +38,8 @@ pub struct NodeView {
     pub floor: Option<LogFloor>,
     /// How it comes to vote.
     pub suffrage: Suffrage,
+    /// The newest level that it can take part in, by what it said last.
+    pub feature_level: FeatureLevel,
 }
 
 /// A device, as the registry knows it.

@@ -12,6 +12,7 @@ use rollcall_registry::{
             OpenSession, SessionChange,
         },
         event::Event,
+        feature_level::FeatureLevel,
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, InstanceId,
             LogIndex, NodeId, Registration, StorageId, UnixMillis,
@@ -167,6 +168,7 @@ impl World {
             addresses: Addresses::default(),
             version: "".into(),
             at: UnixMillis(0),
+            feature_level: FeatureLevel::NEWEST,
         };
         self.write(&Command::NodeUp(up));
     }

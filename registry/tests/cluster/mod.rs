@@ -93,6 +93,7 @@ fn config(place: &Place, join: &[Place], expect: usize) -> RegistryConfig {
         version: "test".to_owned(),
         voters: 3,
         learner_ttl: std::time::Duration::ZERO,
+        max_feature_level: rollcall_registry::model::feature_level::FeatureLevel::NEWEST,
         registration: Default::default(),
         connector: Default::default(),
     }

@@ -68,6 +68,7 @@ pub(crate) fn event(base: u64, event: &Event) -> String {
         }
         Event::NodeAdmitted { node } => format!("node {node} admitted"),
         Event::NodeRemoved { node } => format!("node {node} removed"),
+        Event::LevelRaised { level } => format!("feature level {level}"),
         Event::BatchApplied(outcome) => format!("batch {} of node {} applied", outcome.number, outcome.node),
     }
 }
@@ -136,9 +137,10 @@ pub(crate) fn node(view: &NodeView) -> String {
         (true, true) => "draining",
         (false, _) => "down",
     };
-    let NodeView { id, name, incarnation, boot, addresses, version, .. } = view;
+    let NodeView { id, name, incarnation, boot, addresses, version, feature_level, .. } = view;
     format!(
-        "{id} {name} {up} incarnation={incarnation} boot={boot} peer={:?} version={version:?}",
-        addresses.peer
+        "{id} {name} {up} incarnation={incarnation} boot={boot} peer={:?} version={version:?}{}",
+        addresses.peer,
+        if feature_level.0 == 0 { String::new() } else { format!(" level={feature_level}") }
     )
 }

@@ -3,8 +3,9 @@
 use rollcall_registry::model::{
     command::{
         Addresses, AdmitNode, Batch, Command, DeleteDevice, Expect, FoundCluster, FoundingMember, NodeDown,
-        NodeDownReason, NodeDraining, NodeUp, RemoveExpired, RemoveNode, Sweep,
+        NodeDownReason, NodeDraining, NodeUp, RaiseLevel, RemoveExpired, RemoveNode, Sweep,
     },
+    feature_level::FeatureLevel,
     ids::{
         BatchNumber, BootCounter, ClusterId, Etag, Incarnation, LogIndex, NodeId, Registration, StorageId,
         UnixMillis,
@@ -47,12 +48,14 @@ impl Runner {
     fn input(&mut self, line: Line<'_>, below: &[Line<'_>]) -> String {
         let storage = || StorageId(line.number("storage", 0));
         let addresses = || Addresses { peer: line.all("peer").collect(), ..Addresses::default() };
+        let level = || FeatureLevel(line.number("level", 0));
         match line.word(0) {
             "found" => self.found(line),
             "admit" => self.apply(&Command::AdmitNode(AdmitNode {
                 name: line.word(1).into(),
                 storage: storage(),
                 addresses: addresses(),
+                feature_level: level(),
             })),
             "up" => self.apply(&Command::NodeUp(NodeUp {
                 node: NodeId(line.id(1)),
@@ -62,6 +65,7 @@ impl Runner {
                 addresses: addresses(),
                 version: line.all("version").collect(),
                 at: UnixMillis(line.number("t", 0)),
+                feature_level: level(),
             })),
             "down" => self.apply(&Command::NodeDown(NodeDown {
                 node: NodeId(line.id(1)),
@@ -94,6 +98,10 @@ impl Runner {
             })),
             "policy" => self.apply(&line.policy()),
             "group" => self.apply(&line.group_policy()),
+            "level" => self.apply(&Command::RaiseLevel(RaiseLevel {
+                level: FeatureLevel(line.word(1).parse().unwrap()),
+                members: line.lives("member").collect(),
+            })),
             "expire" => self.apply(&Command::RemoveExpired(RemoveExpired {
                 cutoff: UnixMillis(line.number("before", 0)),
                 at: UnixMillis(line.number("t", 0)),
@@ -186,6 +194,7 @@ impl Runner {
                 };
                 routes.groups_after("", line.all("after").next(), 100).iter().map(group).collect()
             }
+            "level?" => vec![format!("level {}", routes.feature_level())],
             "policy?" => {
                 let policy = routes.policy();
                 vec![format!("{:?}, records stay {:?}", policy.registration, policy.record_ttl)]

@@ -8,18 +8,60 @@ pub(crate) const DEVICES: u8 = 5;
 /// A step of a test.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    Up { node: u64, registration: Registering },
-    Down { node: u64, incarnation: Newness },
-    Batch { node: u64, changes: Vec<Change> },
-    RepeatBatch { node: u64 },
-    StrayBatch { node: u64, incarnation: Newness, ahead: u64 },
-    Admit { name: u8, storage: u8 },
-    Remove { node: u64 },
-    Put { device: u8, expect: Expecting, etag: u64, assign: u8, enabled: Option<bool> },
-    Delete { device: u8, expect: Expecting },
-    Policy { known: Option<bool> },
-    GroupPolicy { group: u8, default_ms: u64, max_ms: u64 },
-    Expire { cutoff: u64, at: u64 },
+    Up {
+        node: u64,
+        registration: Registering,
+    },
+    Down {
+        node: u64,
+        incarnation: Newness,
+    },
+    Batch {
+        node: u64,
+        changes: Vec<Change>,
+    },
+    RepeatBatch {
+        node: u64,
+    },
+    StrayBatch {
+        node: u64,
+        incarnation: Newness,
+        ahead: u64,
+    },
+    Admit {
+        name: u8,
+        storage: u8,
+    },
+    Remove {
+        node: u64,
+    },
+    Put {
+        device: u8,
+        expect: Expecting,
+        etag: u64,
+        assign: u8,
+        enabled: Option<bool>,
+    },
+    Delete {
+        device: u8,
+        expect: Expecting,
+    },
+    Policy {
+        known: Option<bool>,
+    },
+    /// A leader looks at what the members can take part in.
+    JudgeLevel,
+    /// The level is raised, by what was judged some time ago.
+    RaiseLevel,
+    GroupPolicy {
+        group: u8,
+        default_ms: u64,
+        max_ms: u64,
+    },
+    Expire {
+        cutoff: u64,
+        at: u64,
+    },
     Sweep,
     Blank,
     Restore,
@@ -39,6 +81,7 @@ pub(crate) enum Registering {
     Next,
     Again,
     NewBoot,
+    OldVersion,
     Old,
 }
 
@@ -83,6 +126,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         4 => Just(Registering::Next),
         1 => Just(Registering::Again),
         1 => Just(Registering::NewBoot),
+        1 => Just(Registering::OldVersion),
         1 => Just(Registering::Old),
     ];
     prop_oneof![
@@ -102,6 +146,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (0..3_u8, 0..3_u64, 0..3_u64)
             .prop_map(|(group, default_ms, max_ms)| Step::GroupPolicy { group, default_ms, max_ms }),
         1 => (0..100_u64, 0..100_u64).prop_map(|(cutoff, at)| Step::Expire { cutoff, at }),
+        1 => Just(Step::JudgeLevel),
+        1 => Just(Step::RaiseLevel),
         1 => Just(Step::Sweep),
         1 => Just(Step::Blank),
         1 => Just(Step::Restore),

@@ -6,10 +6,11 @@ use rollcall_registry::{
     model::{
         command::{
             Addresses, AdmitNode, Batch, ChangeKind, Command, DeleteDevice, Expect, FoundCluster,
-            FoundingMember, NodeDown, NodeDownReason, NodeUp, OpenSession, PutDevice, RemoveExpired,
-            RemoveNode, SessionChange, SetGroupPolicy, SetPolicy, Sweep,
+            FoundingMember, NodeDown, NodeDownReason, NodeUp, OpenSession, PutDevice, RaiseLevel,
+            RemoveExpired, RemoveNode, SessionChange, SetGroupPolicy, SetPolicy, Sweep,
         },
         event::Event,
+        feature_level::FeatureLevel,
         ids::{
             AttachNumber, BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Etag, Incarnation,
             InstanceId, LogIndex, NodeId, Registration, StorageId, UnixMillis,
@@ -41,6 +42,7 @@ pub(crate) struct World {
     history: EpochHistory,
     peers: BTreeMap<u64, Peer>,
     epochs: BTreeMap<DeviceKey, Vec<Epoch>>,
+    judged: Option<RaiseLevel>,
 }
 
 pub(crate) fn device(number: u8) -> DeviceKey {
@@ -73,6 +75,7 @@ impl World {
             history: EpochHistory::default(),
             peers: (1..=NODES).map(|id| (id, Peer { boot: 1, ..Peer::default() })).collect(),
             epochs: BTreeMap::new(),
+            judged: None,
         };
         let member = |id: u64| FoundingMember {
             node: NodeId(id),
@@ -122,6 +125,7 @@ impl World {
                 name: format!("n{name}").into(),
                 storage: StorageId(u128::from(*storage) * 100 + u128::from(*name)),
                 addresses: Addresses { peer: format!("host-{storage}:7402"), ..Addresses::default() },
+                feature_level: FeatureLevel((*storage).into()),
             }),
             Step::Remove { node } => Command::RemoveNode(RemoveNode { node: NodeId(*node), at: self.now() }),
             Step::Put { device: number, expect, etag, assign, enabled } => {
@@ -140,6 +144,11 @@ impl World {
                 Command::SetPolicy(SetPolicy { registration: known.map(mode), record_ttl: None })
             }
             Step::GroupPolicy { group, default_ms, max_ms } => group_policy(*group, *default_ms, *max_ms),
+            Step::JudgeLevel => {
+                self.judged = self.judge_level();
+                return None;
+            }
+            Step::RaiseLevel => Command::RaiseLevel(self.judged.clone()?),
             Step::Expire { cutoff, at } => Command::RemoveExpired(RemoveExpired {
                 cutoff: UnixMillis(*cutoff),
                 at: UnixMillis(*at),
@@ -261,9 +270,12 @@ impl World {
         let peer = self.peers.get_mut(&node).unwrap();
         match registration {
             Registering::Next => peer.registration += 1,
-            Registering::NewBoot => (peer.boot, peer.registration) = (peer.boot + 1, 1),
+            Registering::NewBoot | Registering::OldVersion => {
+                (peer.boot, peer.registration) = (peer.boot + 1, 1);
+            }
             Registering::Again | Registering::Old => {}
         }
+        let is_old_version = matches!(registration, Registering::OldVersion);
         let older = u64::from(matches!(registration, Registering::Old));
         Command::NodeUp(NodeUp {
             node: NodeId(node),
@@ -273,7 +285,16 @@ impl World {
             addresses: Addresses::default(),
             version: "1".into(),
             at,
+            feature_level: if is_old_version { FeatureLevel::FIRST } else { FeatureLevel::NEWEST },
         })
+    }
+
+    /// As a leader does.
+    fn judge_level(&self) -> Option<RaiseLevel> {
+        let members = self.state.routes().nodes();
+        let level = members.iter().map(|member| member.feature_level).min()?;
+        let members = members.iter().map(|member| (member.id, member.incarnation)).collect();
+        (level > self.state.routes().feature_level()).then_some(RaiseLevel { level, members })
     }
 
     fn incarnation(&self, node: u64, newness: Newness) -> Incarnation {

@@ -88,7 +88,7 @@ impl<R: Registrar> ApplyObserver for Observer<R> {
                     // Streams outlive the lapse of their node: the announcer sees to them.
                     sessions.lapsed.notify_one();
                 }
-                Event::BatchApplied(_) => {}
+                Event::LevelRaised { .. } | Event::BatchApplied(_) => {}
             }
         }
         if arrived {

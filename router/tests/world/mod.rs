@@ -15,6 +15,7 @@ use rollcall_registry::{
             Addresses, Command, Expect, FoundCluster, FoundingMember, NodeDown, NodeDownReason, NodeUp,
             PutDevice,
         },
+        feature_level::FeatureLevel,
         ids::{
             BootCounter, ClusterId, DeviceKey, Etag, LogIndex, NodeId, Registration, StorageId, UnixMillis,
         },
@@ -102,6 +103,7 @@ impl Cluster {
             addresses: addresses(&self.nodes[id as usize - 1].address),
             version: "test".into(),
             at: UnixMillis(0),
+            feature_level: FeatureLevel::NEWEST,
         }));
     }
 

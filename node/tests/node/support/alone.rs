@@ -21,6 +21,7 @@ use rollcall_registry::{
             Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDraining, NodeUp, OpenSession,
             SessionChange,
         },
+        feature_level::FeatureLevel,
         ids::{
             BatchNumber, BootCounter, ClusterId, DeviceKey, Epoch, Incarnation, LogIndex, NodeId,
             Registration, StorageId, UnixMillis,
@@ -140,6 +141,7 @@ impl Alone {
             addresses: self.inner.config.advertise.clone(),
             version: self.inner.config.version.as_str().into(),
             at: UnixMillis(0),
+            feature_level: FeatureLevel::NEWEST,
         };
         let mut log = self.inner.log.lock().expect("a lock");
         self.apply(&mut log, &Command::FoundCluster(found));
@@ -247,6 +249,8 @@ impl Cluster for Alone {
             learners: Vec::new(),
             has_quorum,
             lease_held: true,
+            feature_level: self.inner.routes.feature_level(),
+            ..ClusterStatus::default()
         }
     }
 

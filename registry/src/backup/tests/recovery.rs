@@ -21,7 +21,9 @@ async fn lay_out(folder: &Path, batches: &[Vec<u8>]) {
     let log = SledLog::open(&dir).unwrap();
     let first = storage::entry::Payload::Membership(membership());
     let commands = commands(batches);
-    let commands = commands.iter().map(|command| storage::entry::Payload::Command(command_to_proto(command)));
+    let commands = commands
+        .iter()
+        .map(|command| storage::entry::Payload::Command(command_to_proto(command, FeatureLevel::NEWEST)));
     let payloads = std::iter::once(first).chain(commands);
     let entries: Vec<StoredEntry> =
         (0..).zip(payloads).map(|(index, payload)| entry(index, payload)).collect();

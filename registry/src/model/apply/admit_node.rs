@@ -10,8 +10,12 @@ use crate::model::{
 
 /// Allocates an id for a new name; a known name keeps its id as long as it comes with the same data folder.
 pub(in crate::model) fn admit_node(state: &mut State, admit: &AdmitNode) -> Applied {
-    if state.cluster.is_none() {
-        return CommandRejection::NotFounded.into();
+    let level = match state.founded() {
+        Ok(cluster) => cluster.feature_level,
+        Err(rejection) => return rejection.into(),
+    };
+    if admit.feature_level < level {
+        return CommandRejection::LevelTooLow { cluster: level, known: admit.feature_level }.into();
     }
     let known = state.nodes.values_mut().find(|node| node.view.name == admit.name);
     let Some(node) = known else { return allocate(state, admit) };
@@ -20,6 +24,9 @@ pub(in crate::model) fn admit_node(state: &mut State, admit: &AdmitNode) -> Appl
         return CommandRejection::NameTaken { name: admit.name.to_string(), node: id }.into();
     }
     node.view.addresses = admit.addresses.clone();
+    if node.life.is_none() {
+        node.view.feature_level = admit.feature_level;
+    }
     state.publish_roster();
     Applied::answer(Response::Admitted(id))
 }
@@ -33,7 +40,7 @@ fn allocate(state: &mut State, admit: &AdmitNode) -> Applied {
         }
         Err(rejection) => return rejection.into(),
     };
-    let event = state.enroll(id, &admit.name, admit.storage, &admit.addresses);
+    let event = state.enroll(id, &admit.name, admit.storage, &admit.addresses, admit.feature_level);
     state.publish_roster();
     Applied { response: Response::Admitted(id), events: vec![event] }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{
     command::FoundCluster,
+    feature_level::FeatureLevel,
     policy::Policy,
     rejection::CommandRejection,
     response::Response,
@@ -24,13 +25,17 @@ pub(in crate::model) fn found_cluster(state: &mut State, found: &FoundCluster) -
         token_key: found.token_key,
         epoch_base: found.epoch_base,
         next_node_id: last.saturating_add(1),
+        feature_level: FeatureLevel::FIRST,
         policy: Policy { registration: found.registration, ..Policy::default() },
         group_policies: Arc::default(),
     });
     let events = found
         .members
         .iter()
-        .map(|member| state.enroll(member.node, &member.name, member.storage, &member.addresses))
+        .map(|member| {
+            let known = FeatureLevel::FIRST;
+            state.enroll(member.node, &member.name, member.storage, &member.addresses, known)
+        })
         .collect();
     state.publish_roster();
     Applied { response: Response::Done, events }

@@ -17,8 +17,13 @@ use crate::{
 
 /// Begins a life of a node, unless this registration has begun one already, or a newer one is known.
 ///
-/// A life that it replaces ends first, and its sessions with it.
+/// A life that it replaces ends first, and its sessions with it. A node that cannot take part in the cluster's feature level begins
+/// none.
 pub(in crate::model) fn node_up(state: &mut State, index: LogIndex, up: &NodeUp) -> Applied {
+    let level = match state.founded() {
+        Ok(cluster) => cluster.feature_level,
+        Err(rejection) => return rejection.into(),
+    };
     let node = match state.member(up.node) {
         Ok(node) => node,
         Err(rejection) => return rejection.into(),
@@ -29,6 +34,9 @@ pub(in crate::model) fn node_up(state: &mut State, index: LogIndex, up: &NodeUp)
     match order(node, up) {
         Ordering::Equal if node.view.up => return Applied::answer(Response::Up(node.view.incarnation)),
         Ordering::Equal | Ordering::Less => return CommandRejection::OlderRegistration(up.node).into(),
+        Ordering::Greater if up.feature_level < level => {
+            return CommandRejection::LevelTooLow { cluster: level, known: up.feature_level }.into();
+        }
         Ordering::Greater => {}
     }
     let incarnation = Incarnation(index.0);
@@ -57,4 +65,5 @@ fn begin(node: &mut Node, incarnation: Incarnation, up: &NodeUp) {
     node.view.draining = false;
     node.view.addresses = up.addresses.clone();
     node.view.version = up.version.clone();
+    node.view.feature_level = up.feature_level;
 }

@@ -46,6 +46,7 @@ impl EpochHistory {
             | Event::NodeDown { .. }
             | Event::NodeAdmitted { .. }
             | Event::NodeRemoved { .. }
+            | Event::LevelRaised { .. }
             | Event::BatchApplied(_) => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ mod counts_equal_rows;
 mod epochs_rise;
 mod group_index_equals_rows;
 mod late_close;
+mod level_is_known;
 mod node_ids_rise;
 mod one_valid_holder;
 mod records_are_in_force;
@@ -18,6 +19,7 @@ pub use counts_equal_rows::counts_equal_rows;
 pub use epochs_rise::EpochHistory;
 pub use group_index_equals_rows::group_index_equals_rows;
 pub use late_close::a_late_close_removes_nothing;
+pub use level_is_known::{level_is_known, level_never_falls};
 pub use node_ids_rise::node_ids_rise;
 pub use one_valid_holder::one_valid_holder;
 pub use records_are_in_force::records_are_in_force;
@@ -49,6 +51,7 @@ pub fn check(state: &State) -> Result<(), Violation> {
     group_index_equals_rows(state)?;
     records_are_in_force(state)?;
     tables_are_dense(state)?;
+    level_is_known(state)?;
     node_ids_rise(state)
 }
 

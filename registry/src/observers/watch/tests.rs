@@ -8,6 +8,7 @@ use crate::model::{
         Addresses, Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeDown, NodeDownReason,
         NodeUp, OpenSession, SessionChange, Sweep,
     },
+    feature_level::FeatureLevel,
     ids::{
         AttachNumber, BatchNumber, BootCounter, DeviceKey, Epoch, Incarnation, InstanceId, NodeId,
         Registration, StorageId, UnixMillis,
@@ -67,6 +68,7 @@ impl Replica {
             addresses: Addresses::default(),
             version: "test".into(),
             at: UnixMillis(0),
+            feature_level: FeatureLevel::NEWEST,
         }));
     }
 

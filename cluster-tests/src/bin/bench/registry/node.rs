@@ -50,6 +50,7 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let registry = Registry::start(RegistryConfig {
         voters: 3,
         learner_ttl: std::time::Duration::ZERO,
+        max_feature_level: rollcall_registry::model::feature_level::FeatureLevel::NEWEST,
         registration: Default::default(),
         connector: Default::default(),
         name: format!("n{}", options.number + 1),

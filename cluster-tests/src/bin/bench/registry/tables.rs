@@ -18,6 +18,7 @@ use rollcall_registry::{
         command::{
             Addresses, Batch, ChangeKind, Command, FoundCluster, FoundingMember, NodeUp, SessionChange,
         },
+        feature_level::FeatureLevel,
         ids::{
             BatchNumber, BootCounter, ClusterId, DeviceKey, Incarnation, LogIndex, NodeId, Registration,
             StorageId, UnixMillis,
@@ -101,6 +102,7 @@ impl Log {
                 addresses: Addresses::default(),
                 version: "bench".into(),
                 at: UnixMillis(1),
+                feature_level: FeatureLevel::NEWEST,
             }));
         }
         log
