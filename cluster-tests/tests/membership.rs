@@ -174,14 +174,6 @@ async fn leadership_moves_where_it_is_asked_to() -> anyhow::Result<()> {
     let to = again["to"].as_str().context("it does not say to whom")?;
     ensure!(to != one.name && cluster.leader(SPREAD_PATIENCE).await?.name == to, "{again}");
     refused(&two, &["cluster", "transfer-leadership", "--to", "n9"], "UNKNOWN_NODE").await?;
-
-    // A leader that stops hands over as well: the others need no time-out to find out.
-    let leader = cluster.leader(SPREAD_PATIENCE).await?;
-    let term = leader.api()?.cluster().await?.term;
-    ensure!(leader.stop().await?.success(), "it did not stop cleanly");
-    let successor = cluster.running().into_iter().next().context("nobody runs")?;
-    let now = successor.api()?.cluster().await?;
-    ensure!(!now.leader.is_empty() && now.leader != leader.name && now.term == term + 1, "{now:?}");
     cluster.finish().await
 }
 

@@ -27,6 +27,7 @@ pub use fatal::FatalReason;
 pub use handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar};
 pub use membership::change::{MembershipChange, MembershipChanged, MembershipError, Refusal};
 pub use observers::{Cursor, Watch, WatchError, WatchItem};
+pub use raft::LogBounds;
 pub use registry::{ClusterStatus, Registry, RegistryConfig};
 pub use routes::Routes;
 pub use start_error::StartError;

@@ -28,7 +28,7 @@ use crate::{
         profile::Profile,
     },
     observers::{Cursor, Observers, Watch, WatchError, WatchHistory},
-    raft::{self, Log, Machine, Seated},
+    raft::{self, Log, LogBounds, Machine, Seated},
     routes::Routes,
     start_error::StartError,
     storage::{DataDir, LogBackend, SledLog, archive_removed},
@@ -60,6 +60,8 @@ pub struct RegistryConfig {
     /// The newest feature level that this node takes part in; the cluster's rises no further while it is a member. At most
     /// [`FeatureLevel::NEWEST`].
     pub max_feature_level: FeatureLevel,
+    /// How much of the log there may be.
+    pub log_bounds: LogBounds,
     /// How peers are dialled.
     pub connector: Connector,
 }
@@ -91,6 +93,8 @@ pub struct ClusterStatus {
     pub lease_held: bool,
     /// What the members write by now.
     pub feature_level: FeatureLevel,
+    /// About how many bytes the entries of this node's log take.
+    pub log_bytes: u64,
 }
 
 /// A node's registry: cheap, cloneable.
@@ -370,6 +374,7 @@ impl Inner {
             applied: self.routes.applied_index(),
             lease_held: self.lease.held(Moment::now()),
             feature_level: self.routes.feature_level(),
+            log_bytes: self.log.bytes_between(0, u64::MAX),
             ..ClusterStatus::default()
         };
         match self.seated.get() {

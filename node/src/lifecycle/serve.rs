@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
-use rollcall_registry::MembershipChange;
+use rollcall_registry::{LogBounds, MembershipChange};
 use rollcall_router::{Router, RouterConfig};
 use rollcall_transport::incoming;
 use thiserror::Error;
@@ -117,6 +117,7 @@ fn cluster_config(settings: &Settings, bound: &Bound, certificates: &Certificate
         voters: settings.voters,
         learner_ttl: settings.learner_ttl,
         max_feature_level: settings.max_feature_level,
+        log_bounds: LogBounds::default(),
         connector: certificates.connector.clone(),
     }
 }

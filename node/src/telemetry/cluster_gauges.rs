@@ -43,6 +43,7 @@ impl ClusterGauges {
         gauge!(TERM).set(status.term as f64);
         gauge!(APPLIED_INDEX).set(status.applied.0 as f64);
         gauge!(LAST_LOG_INDEX).set(status.last_log.0 as f64);
+        gauge!(LOG_BYTES).set(status.log_bytes as f64);
         gauge!(VOTERS).set(status.voters.len() as f64);
         gauge!(LEARNERS).set(status.learners.len() as f64);
         gauge!(FAILURE_TOLERANCE).set(beside.failure_tolerance as f64);

@@ -33,6 +33,8 @@ pub const TERM: &str = "rollcall_raft_term";
 pub const APPLIED_INDEX: &str = "rollcall_raft_applied_index";
 /// The last index of this node's log.
 pub const LAST_LOG_INDEX: &str = "rollcall_raft_last_log_index";
+/// About how many bytes the entries of this node's log take.
+pub const LOG_BYTES: &str = "rollcall_raft_log_bytes";
 /// Nodes that vote.
 pub const VOTERS: &str = "rollcall_raft_voters";
 /// Nodes that do not.
@@ -116,6 +118,7 @@ fn describe_cluster() {
     describe_gauge!(TERM, "The Raft term");
     describe_gauge!(APPLIED_INDEX, "The last log index that this node applied");
     describe_gauge!(LAST_LOG_INDEX, "The last index of this node's log");
+    describe_gauge!(LOG_BYTES, Unit::Bytes, "About how many bytes the entries of this node's log take");
     describe_gauge!(VOTERS, "Nodes that vote");
     describe_gauge!(LEARNERS, "Nodes that have no vote");
     describe_gauge!(

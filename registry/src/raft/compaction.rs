@@ -4,9 +4,26 @@ use crate::limits::{
     SNAPSHOT_EVERY_BYTES, SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_KEEP_BYTES, SNAPSHOT_KEEP_ENTRIES,
 };
 
+/// How many bytes of entries a log may have: about the sum of these, or of two snapshots if those are larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogBounds {
+    /// After which a snapshot is built.
+    pub snapshot_every_bytes: u64,
+    /// Kept behind a snapshot.
+    pub keep_bytes: u64,
+}
+
+/// [`SNAPSHOT_EVERY_BYTES`] and [`SNAPSHOT_KEEP_BYTES`].
+impl Default for LogBounds {
+    fn default() -> Self {
+        Self { snapshot_every_bytes: SNAPSHOT_EVERY_BYTES, keep_bytes: SNAPSHOT_KEEP_BYTES }
+    }
+}
+
 /// A log and the newest snapshot beside it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct LogSeen {
+    pub(super) bounds: LogBounds,
     /// The last entry applied.
     pub(super) applied: u64,
     /// The last entry that the snapshot stands for; 0: there is none.
@@ -21,13 +38,13 @@ impl LogSeen {
     /// Whether enough has come together since the snapshot for another one.
     pub(super) fn wants_snapshot(&self) -> bool {
         let entries = self.applied.saturating_sub(self.snapshot);
-        let bytes = SNAPSHOT_EVERY_BYTES.max(self.snapshot_bytes);
+        let bytes = self.bounds.snapshot_every_bytes.max(self.snapshot_bytes);
         entries >= SNAPSHOT_EVERY_ENTRIES || (entries > 0 && self.bytes_since >= bytes)
     }
 
     /// How many bytes of entries stay behind the snapshot.
     pub(super) fn bytes_kept(&self) -> u64 {
-        SNAPSHOT_KEEP_BYTES.max(self.snapshot_bytes)
+        self.bounds.keep_bytes.max(self.snapshot_bytes)
     }
 
     /// The last entry that is given up, if those after `kept_after` are all that the bytes allow; 0: none.
@@ -43,7 +60,8 @@ mod tests {
     const MIB: u64 = 1024 * 1024;
 
     fn seen(applied: u64, bytes_since: u64) -> LogSeen {
-        LogSeen { applied, snapshot: 100_000, snapshot_bytes: 10 * MIB, bytes_since }
+        let (snapshot, snapshot_bytes) = (100_000, 10 * MIB);
+        LogSeen { applied, snapshot, snapshot_bytes, bytes_since, ..LogSeen::default() }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::{
     Snapshots,
-    compaction::LogSeen,
+    compaction::{LogBounds, LogSeen},
     consensus::{Consensus, LeaderError, Metrics},
     purge_floor::PurgeFloor,
     type_config::TypeConfig,
@@ -42,6 +42,7 @@ pub(super) struct Compactor {
     pub(super) log: SledLog,
     pub(super) snapshots: Snapshots,
     pub(super) floor: PurgeFloor,
+    pub(super) bounds: LogBounds,
 }
 
 impl Compactor {
@@ -78,6 +79,7 @@ impl Compactor {
         let applied = metrics.last_applied.map_or(0, |applied| applied.index);
         let snapshot = metrics.snapshot.map_or(0, |snapshot| snapshot.index);
         LogSeen {
+            bounds: self.bounds,
             applied,
             snapshot,
             snapshot_bytes: self.snapshots.newest().map_or(0, |newest| newest.body_bytes()),

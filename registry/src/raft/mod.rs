@@ -40,6 +40,7 @@ use rollcall_proto::peer::{
     membership_service_server::MembershipServiceServer, raft_service_server::RaftServiceServer,
 };
 
+pub use compaction::LogBounds;
 pub(crate) use consensus::LeaderError;
 pub(crate) use entry_size::judge_change;
 pub(crate) use expulsion::Expulsion;

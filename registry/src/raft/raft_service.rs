@@ -33,9 +33,13 @@ impl RaftService for RaftServer {
         &self,
         request: Request<peer::VoteRequest>,
     ) -> Result<Response<peer::VoteResponse>, Status> {
-        let (consensus, _) = self.admit(&request)?;
+        let (consensus, candidate) = self.admit(&request)?;
         let request = wire::vote_request_from_proto(request.into_inner()).map_err(malformed)?;
+        let is_handed_over = request.leadership_transfer;
         let response = consensus.raft.vote(request).await.map_err(stopped)?;
+        if is_handed_over && response.vote_granted {
+            tracing::info!(%candidate, "votes for the node that its leader hands leadership to");
+        }
         Ok(Response::new(wire::vote_response_to_proto(&response)))
     }
 
@@ -90,14 +94,22 @@ impl RaftService for RaftServer {
         &self,
         request: Request<peer::TransferLeaderRequest>,
     ) -> Result<Response<peer::TransferLeaderResponse>, Status> {
-        let (consensus, _) = self.admit(&request)?;
+        let (consensus, leader) = self.admit(&request)?;
         let request = request.into_inner();
+        let to = request.to_node_id;
         let transfer = TransferLeaderRequest::new(
             wire::vote_from_proto(request.from_leader).map_err(malformed)?,
             request.to_node_id,
             request.last_log_id.map(wire::log_id_from_proto),
         );
         let accepted = consensus.raft.handle_transfer_leader(transfer).await.map_err(stopped)?;
+        // The others are told as well, so that they vote for it at once.
+        if to == consensus.seat().node.0 {
+            match &accepted {
+                Ok(()) => tracing::info!(%leader, "takes leadership over from a leader that hands it on"),
+                Err(error) => tracing::info!(%leader, ?error, "does not take leadership over"),
+            }
+        }
         Ok(Response::new(peer::TransferLeaderResponse { accepted: accepted.is_ok() }))
     }
 }

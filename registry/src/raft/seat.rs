@@ -150,6 +150,7 @@ async fn start(inner: &Arc<Inner>) -> Result<Seated, StartError> {
         log: inner.log.clone(),
         snapshots: inner.snapshots.clone(),
         floor,
+        bounds: inner.config.log_bounds,
     };
     let compacting = tokio::spawn(compactor.clone().run());
     let watching = tokio::spawn(report_end(consensus, inner.fatal.clone()));

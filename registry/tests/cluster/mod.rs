@@ -12,7 +12,7 @@ use std::{
 };
 
 use rollcall_registry::{
-    Cursor, Registrar, Registry, RegistryConfig, StartError, WatchError,
+    Cursor, LogBounds, Registrar, Registry, RegistryConfig, StartError, WatchError,
     model::{
         command::{Addresses, OpenSession},
         ids::{AttachNumber, DeviceKey, Epoch, InstanceId, LogIndex, NodeId},
@@ -37,14 +37,20 @@ pub(crate) struct Place {
     /// Where it listens.
     pub(crate) listens: SocketAddr,
     pub(crate) dir: PathBuf,
+    pub(crate) log_bounds: LogBounds,
 }
 
 pub(crate) fn places(root: &Path, names: &[&str]) -> Vec<Place> {
     let reserve = |_: &_| std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listeners: Vec<_> = names.iter().map(reserve).collect();
     let addrs = listeners.iter().map(|listener| listener.local_addr().unwrap());
-    let place =
-        |(name, addr): (&&str, _)| Place { name: (*name).into(), addr, listens: addr, dir: root.join(name) };
+    let place = |(name, addr): (&&str, _)| Place {
+        name: (*name).into(),
+        addr,
+        listens: addr,
+        dir: root.join(name),
+        log_bounds: LogBounds::default(),
+    };
     names.iter().zip(addrs).map(place).collect()
 }
 
@@ -93,6 +99,7 @@ fn config(place: &Place, join: &[Place], expect: usize) -> RegistryConfig {
         version: "test".to_owned(),
         voters: 3,
         learner_ttl: std::time::Duration::ZERO,
+        log_bounds: place.log_bounds,
         max_feature_level: rollcall_registry::model::feature_level::FeatureLevel::NEWEST,
         registration: Default::default(),
         connector: Default::default(),

@@ -50,6 +50,7 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let registry = Registry::start(RegistryConfig {
         voters: 3,
         learner_ttl: std::time::Duration::ZERO,
+        log_bounds: Default::default(),
         max_feature_level: rollcall_registry::model::feature_level::FeatureLevel::NEWEST,
         registration: Default::default(),
         connector: Default::default(),
