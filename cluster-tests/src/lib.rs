@@ -24,6 +24,7 @@ mod ports;
 mod process;
 mod proxy;
 mod raw_device;
+pub mod raw_http2;
 pub mod results;
 pub mod rows;
 mod scratch;

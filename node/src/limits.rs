@@ -133,6 +133,12 @@ pub const API_STREAMS: u32 = 10_000;
 pub const DEVICE_FRAMES: usize = 64;
 /// HTTP/2 streams at once on one connection of a device: one, and room for a new one while the old one ends.
 pub const DEVICE_STREAMS: u32 = 4;
+/// The largest headers of a request, names and values and 32 bytes for each: tokens are the longest, some 4 KiB.
+pub const HEADER_LIST_BYTES: u32 = 16 * 1024;
+/// Streams that a client resets before the node has looked at them; whoever has more loses the connection.
+pub const PENDING_RESETS: usize = 20;
+/// Streams that the node resets because of their client; whoever causes more loses the connection.
+pub const LOCAL_RESETS: usize = 1_024;
 /// What one HTTP/2 stream may send unread: a payload of a megabyte in one round trip.
 pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// What one HTTP/2 connection may send unread.

@@ -55,8 +55,7 @@ impl AccessControl {
         Self::new(None)
     }
 
-    /// By the rules of a file. Reads from the disk; key sets that are behind a URL are fetched by
-    /// [`Self::keep_fetching`].
+    /// By the rules of a file. Reads from the disk; key sets that are behind a URL are fetched later, in the background.
     ///
     /// # Errors
     /// The file, or one that it names, is not right.

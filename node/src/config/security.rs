@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rollcall_transport::IdentityFiles;
+use rollcall_transport::{AddressLimits, IdentityFiles};
 
 use super::{BadValue, ConfigError, Layers, settings::conflict, table, table::Setting};
 
@@ -19,6 +19,8 @@ pub struct SecuritySettings {
     pub access: Permissions,
     /// What happens to what is not secured.
     pub strangers: Strangers,
+    /// What one address may do.
+    pub addresses: AddressLimits,
 }
 
 /// The files for the other nodes.
@@ -72,12 +74,17 @@ impl SecuritySettings {
             return Err(conflict(layers, &table::CLIENT_CA, &table::TLS_CERT, rule));
         }
         let strangers = layers.parsed(&table::INSECURE, strangers)?;
+        let addresses = AddressLimits {
+            connections: layers.parsed(&table::ADDRESS_CONNECTIONS, at_most_a_million)?,
+            per_second: layers.parsed(&table::ADDRESS_RATE, at_most_a_million)?,
+        };
         Ok(Self {
             listeners,
             client_ca,
             peers,
             access: layers.parsed(&table::ACCESS, permissions)?,
             strangers,
+            addresses,
         })
     }
 }
@@ -96,6 +103,12 @@ fn identity(
 
 fn optional_path(text: &str) -> Result<Option<PathBuf>, BadValue> {
     Ok(Some(text).filter(|text| !text.is_empty()).map(PathBuf::from))
+}
+
+fn at_most_a_million(text: &str) -> Result<u32, BadValue> {
+    const ALLOWED: &str = "0 to 1000000";
+    let count = text.parse().map_err(|_| BadValue::new("not a whole number", ALLOWED))?;
+    if count <= 1_000_000 { Ok(count) } else { Err(BadValue::new("out of range", ALLOWED)) }
 }
 
 fn permissions(text: &str) -> Result<Permissions, BadValue> {

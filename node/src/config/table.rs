@@ -202,6 +202,14 @@ settings! {
     CONNECT_RATE = "connect_rate", "PER_SECOND", Text("2000"),
         "How many devices may attach to this node per second; the others are told when to come again",
         "10,000 devices of a lost node are back on one other within five seconds, and its calls go on";
+    /// Connections of one address.
+    ADDRESS_CONNECTIONS = "address_connections", "COUNT", Text("20000"),
+        "Connections that one address (IPv4, or IPv6 network /64) may have at once on the API and device listeners together; more are closed at once. 0: any number",
+        "twenty sites of 1,000 devices behind one translator are honest; above that, or behind a proxy that hides addresses, say more";
+    /// How fast they may come.
+    ADDRESS_RATE = "address_rate", "PER_SECOND", Text("2000"),
+        "Connections per second that one address may open, ten seconds' worth of them at once; more are closed at once. 0: any number",
+        "all devices of a site come back together after an outage, no faster than `connect_rate` lets them attach";
     /// The grace of a stop.
     DRAIN_GRACE = "drain_grace", "DURATION", Text("30s"),
         "How long calls in flight may still take when the node stops",

@@ -1,6 +1,6 @@
 //! Checks at the start that log what will hurt later. None of them keeps a node from starting.
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::SystemTime};
 
 use futures::future::join_all;
 use rollcall_transport::Connector;
@@ -8,8 +8,12 @@ use rollcall_transport::Connector;
 use super::{examine, peers};
 use crate::{
     cluster::Cluster,
+    config::{Permissions, SecuritySettings},
     limits::{CLOCKS_APART_MOST, FSYNC_SLOW, NAME_SLOW, OPEN_FILES_LEAST},
 };
+
+const OTHERS_READ: u32 = 0o006;
+const OTHERS_WRITE: u32 = 0o002;
 
 /// Warns of a limit on open files that a gateway will run into.
 pub(super) fn warn_of_file_limit() {
@@ -70,6 +74,22 @@ pub(super) async fn warn_of_clocks<C: Cluster>(cluster: &C, connector: &Connecto
                 apart_s = apart.as_secs_f64(),
                 "this node's clock and that of another are far apart; keep them by NTP"
             );
+        }
+    }
+}
+
+/// Keys that everybody on the machine may read, and rules that everybody may write, protect nothing.
+pub(super) fn warn_of_exposed_files(security: &SecuritySettings) {
+    let listeners = security.listeners.iter().map(|own| (&own.key, OTHERS_READ));
+    let peers = security.peers.iter().map(|peers| (&peers.identity.key, OTHERS_READ));
+    let rules = match &security.access {
+        Permissions::File(path) => Some((path, OTHERS_WRITE)),
+        Permissions::Open | Permissions::Unsaid => None,
+    };
+    for (path, bits) in listeners.chain(peers).chain(rules) {
+        let mode = std::fs::metadata(path).map(|file| file.permissions().mode());
+        if mode.is_ok_and(|mode| mode & bits != 0) {
+            tracing::warn!(path = %path.display(), "everybody on this machine may read this key, or write these rules");
         }
     }
 }

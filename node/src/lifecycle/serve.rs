@@ -6,7 +6,7 @@ use futures::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rollcall_registry::{LogBounds, MembershipChange};
 use rollcall_router::{Router, RouterConfig};
-use rollcall_transport::incoming;
+use rollcall_transport::{Gate, incoming};
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -90,6 +90,7 @@ pub async fn serve<C: Cluster>(
     rollcall_registry::metrics::describe();
     rollcall_transport::metrics::describe();
     checks::warn_of_file_limit();
+    checks::warn_of_exposed_files(&settings.security);
     let secured = (Certificates::load(&settings)?, security::access(&settings)?);
     let bound = Bound::bind(&settings.listen)?;
     let cluster = C::start(cluster_config(&settings, &bound, &secured.0)).await.map_err(ServeError::Start)?;
@@ -200,7 +201,7 @@ impl<C: Cluster> Node<C> {
         let pages = Pages { readiness: readiness.clone(), metrics, leaving: leaving.clone() };
         let (closing, close_api) = (close_rest.clone(), CancellationToken::new());
         certificates.clone().keep_fresh(access.clone(), closing.clone())?;
-        let http = serve_http(incoming(http.listen()?, certificates.pages.clone(), "pages")?, pages);
+        let http = serve_http(incoming(http.listen()?, certificates.pages.clone(), "pages", None)?, pages);
         // What nodes ask each other of the cluster is what services ask.
         let asked = ClusterApi {
             cluster: cluster.clone(),
@@ -210,7 +211,7 @@ impl<C: Cluster> Node<C> {
             closing: close_api.clone(),
             settings: Arc::clone(&settings),
         };
-        let peer = incoming(peer.listen()?, certificates.peers.clone(), "peers")?;
+        let peer = incoming(peer.listen()?, certificates.peers.clone(), "peers", None)?;
         let peers = vec![serve_peers(peer, &cluster, &router, asked, closing)];
         Ok(Self {
             settings,
@@ -266,8 +267,10 @@ impl<C: Cluster> Node<C> {
         self.cluster.join().await.map_err(ServeError::Join)?;
         if let Some((api, device)) = self.ports.take() {
             let tls = &self.certificates.services;
-            let api = incoming(api.listen()?, tls.clone(), "services")?;
-            let device = incoming(device.listen()?, tls.clone(), "devices")?;
+            // One for both: an address is an address.
+            let gate = Some(Gate::new(self.settings.security.addresses));
+            let api = incoming(api.listen()?, tls.clone(), "services", gate.clone())?;
+            let device = incoming(device.listen()?, tls.clone(), "devices", gate)?;
             let services = Api {
                 cluster: self.cluster.clone(),
                 router: self.router.clone(),

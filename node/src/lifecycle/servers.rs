@@ -28,8 +28,8 @@ use crate::{
     config::Settings,
     http::{self, Caller, Pager, Pages},
     limits::{
-        API_STREAMS, CONNECTION_WINDOW_BYTES, DEVICE_STREAMS, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
-        MESSAGE_OVERHEAD_BYTES, STREAM_WINDOW_BYTES,
+        API_STREAMS, CONNECTION_WINDOW_BYTES, DEVICE_STREAMS, HEADER_LIST_BYTES, KEEPALIVE_INTERVAL,
+        KEEPALIVE_TIMEOUT, LOCAL_RESETS, MESSAGE_OVERHEAD_BYTES, PENDING_RESETS, STREAM_WINDOW_BYTES,
     },
     security::PeerNames,
     telemetry::GrpcMetricsLayer,
@@ -134,6 +134,9 @@ pub(super) fn serve_http<C: Cluster>(incoming: Incoming, pages: Pages<C>) -> Joi
 
 fn builder() -> Server {
     Server::builder()
+        .http2_max_header_list_size(HEADER_LIST_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
+        .http2_max_local_error_reset_streams(Some(LOCAL_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::Future,
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
@@ -12,11 +13,12 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::{Sleep, sleep},
 };
 use tokio_rustls::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::PeerCertificate;
+use crate::{PeerCertificate, gate::Pass, limits};
 
 /// What is known of the other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,16 @@ pub struct Peer {
 pub struct Connection {
     stream: Stream,
     peer: Peer,
+    /// Until it has greeted.
+    opening: Option<Opening>,
+    /// Counts it at its address until it is dropped.
+    _pass: Option<Pass>,
+}
+
+/// What is still to be read, and until when.
+struct Opening {
+    left: usize,
+    patience: Pin<Box<Sleep>>,
 }
 
 enum Stream {
@@ -43,7 +55,7 @@ enum Stream {
 impl Connection {
     pub(crate) fn plain(stream: TcpStream) -> Self {
         let peer = Peer { address: stream.peer_addr().ok(), certificate: None, is_encrypted: false };
-        Self { stream: Stream::Plain(stream), peer }
+        Self { stream: Stream::Plain(stream), peer, opening: None, _pass: None }
     }
 
     pub(crate) fn tls(stream: impl Into<TlsStream<TcpStream>>) -> Self {
@@ -55,7 +67,15 @@ impl Connection {
             certificate: certificate.and_then(PeerCertificate::read).map(Arc::new),
             is_encrypted: true,
         };
-        Self { stream: Stream::Tls(Box::new(stream)), peer }
+        Self { stream: Stream::Tls(Box::new(stream)), peer, opening: None, _pass: None }
+    }
+
+    /// The same, counted by a gate and with a time to greet in, if there is a gate.
+    pub(crate) fn passed(mut self, pass: Option<Pass>) -> Self {
+        let patience = || Box::pin(sleep(limits::OPENING_PATIENCE));
+        self.opening = pass.is_some().then(|| Opening { left: limits::OPENING_BYTES, patience: patience() });
+        self._pass = pass;
+        self
     }
 
     /// What is known of the other end.
@@ -97,10 +117,21 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let before = buf.filled().len();
+        let read = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        let Some(opening) = &mut self.opening else { return read };
+        opening.left = opening.left.saturating_sub(buf.filled().len() - before);
+        if opening.left == 0 {
+            self.opening = None;
+            return read;
         }
+        if read.is_ready() {
+            return read;
+        }
+        opening.patience.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

@@ -17,7 +17,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::TcpIncoming;
 
-use crate::{Connection, ServerTls, limits, metrics};
+use crate::{
+    Connection, Gate, ServerTls,
+    gate::{Pass, Turned},
+    limits, metrics,
+};
 
 /// Connections that are open, one after the other. Dropped, its listener closes.
 #[derive(Debug)]
@@ -48,7 +52,8 @@ impl Stream for Incoming {
 
 /// Accepts the connections of a listener, by TLS if there are certificates for it. `name` is for the metrics.
 ///
-/// Who speaks no TLS where TLS is spoken is cut off after its first bytes.
+/// Who speaks no TLS where TLS is spoken is cut off after its first bytes. With a gate, whose address has or opens too
+/// many connections is turned away before anything is read, and who does not greet in HTTP/2 in time is cut off.
 ///
 /// # Errors
 /// The listener has no address.
@@ -56,13 +61,14 @@ pub fn incoming(
     listener: TcpListener,
     tls: Option<Arc<ServerTls>>,
     name: &'static str,
+    gate: Option<Gate>,
 ) -> io::Result<Incoming> {
     let address = listener.local_addr()?;
     let (taken, opened) = mpsc::channel(limits::OPENED_AHEAD);
     let listener =
         TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(limits::TCP_KEEPALIVE));
     let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_AT_ONCE));
-    tokio::spawn(Accepting { listener, tls, name, taken, handshakes }.run());
+    tokio::spawn(Accepting { listener, tls, name, gate, taken, handshakes }.run());
     Ok(Incoming { opened, address })
 }
 
@@ -70,6 +76,7 @@ struct Accepting {
     listener: TcpIncoming,
     tls: Option<Arc<ServerTls>>,
     name: &'static str,
+    gate: Option<Gate>,
     taken: mpsc::Sender<Connection>,
     handshakes: Arc<Semaphore>,
 }
@@ -95,9 +102,13 @@ impl Accepting {
     }
 
     async fn accepted(&self, stream: TcpStream) {
+        let pass = match self.enter(&stream) {
+            Ok(pass) => pass,
+            Err(turned) => return metrics::turned_away(self.name, turned.why()),
+        };
         let Some(tls) = &self.tls else {
             // The server takes what it is given at once; whoever waits here has come while it closes.
-            let _ = self.taken.send(Connection::plain(stream)).await;
+            let _ = self.taken.send(Connection::plain(stream).passed(pass)).await;
             return;
         };
         let Ok(permit) = Arc::clone(&self.handshakes).acquire_owned().await else { return };
@@ -107,7 +118,7 @@ impl Accepting {
             let _permit = permit;
             let result = match timeout(limits::HANDSHAKE_PATIENCE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    let _ = taken.send(Connection::tls(stream)).await;
+                    let _ = taken.send(Connection::tls(stream).passed(pass)).await;
                     "done"
                 }
                 Ok(Err(error)) => {
@@ -118,6 +129,14 @@ impl Accepting {
             };
             metrics::handshake(name, result);
         });
+    }
+}
+
+impl Accepting {
+    /// Looks at where a connection comes from; one that is gone already is not counted.
+    fn enter(&self, stream: &TcpStream) -> Result<Option<Pass>, Turned> {
+        let (Some(gate), Ok(address)) = (&self.gate, stream.peer_addr()) else { return Ok(None) };
+        gate.enter(address.ip()).map(Some)
     }
 }
 

@@ -16,5 +16,13 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const CLIENT_REREAD: Duration = Duration::from_secs(1);
 /// Pings of idle TCP connections by the system; keeps entries of address translators.
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
+/// As many connections as an address may open in that time it may open at once: all devices of a site come back together.
+pub const CONNECT_BURST: Duration = Duration::from_secs(10);
+/// Addresses that are remembered before those that left and owe nothing are forgotten. Each takes about 60 bytes.
+pub const ADDRESSES_LEAST_SWEPT: usize = 1_024;
+/// What a client of a guarded listener says first: the greeting of HTTP/2.
+pub const OPENING_BYTES: usize = 24;
+/// How long it may take to say that, after the handshake: as for the handshake.
+pub const OPENING_PATIENCE: Duration = Duration::from_secs(10);
 /// The most names that are taken from a certificate. A node's certificate has a handful.
 pub const CERTIFICATE_NAMES: usize = 64;
