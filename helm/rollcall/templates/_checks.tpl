@@ -8,7 +8,8 @@
 {{- if and (eq $values.device.external "perPod") (gt (int $values.learners.replicas) 0) (not (contains "{pod}" $values.device.perPod.hostname)) -}}
 {{- fail "device.perPod.hostname: with learners it must contain {pod}; their numbers are the voting nodes' again" -}}
 {{- end -}}
-{{- if not (or $values.insecure $values.tls.secretName) -}}
+{{- $tls := $values.tls -}}
+{{- if not (or $values.insecure (include "rollcall.tlsSecret" .)) -}}
 {{- fail "tls.secretName: without certificates the nodes start only with insecure=true" -}}
 {{- end -}}
 {{- if not (or $values.insecure $values.access.secretName $values.access.open) -}}
@@ -17,7 +18,13 @@
 {{- if and $values.access.secretName $values.access.open -}}
 {{- fail "access.open: rules are given too (access.secretName)" -}}
 {{- end -}}
-{{- if and (not $values.tls.secretName) (or $values.tls.peerSecretName $values.tls.clientCaSecretName) -}}
+{{- if and $tls.certManager.enabled (or $tls.secretName $tls.peerSecretName) -}}
+{{- fail "tls.certManager.enabled: it makes the Secrets, so tls.secretName and tls.peerSecretName stay empty" -}}
+{{- end -}}
+{{- if and $tls.certManager.enabled $values.insecure -}}
+{{- fail "insecure: with tls.certManager.enabled it must be false" -}}
+{{- end -}}
+{{- if and (not (include "rollcall.tlsSecret" .)) (or $tls.peerSecretName $tls.clientCaSecretName) -}}
 {{- fail "tls.secretName: the other Secrets need it" -}}
 {{- end -}}
 {{- end }}

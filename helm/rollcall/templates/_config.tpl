@@ -15,7 +15,7 @@ access = "/etc/rollcall-access/access.toml"
 {{- else if .Values.access.open }}
 access = "open"
 {{- end }}
-{{- if .Values.tls.secretName }}
+{{- if include "rollcall.tlsSecret" . }}
 tls_cert = "/etc/rollcall-tls/tls.crt"
 tls_key = "/etc/rollcall-tls/tls.key"
 peer_cert = "/etc/rollcall-peer-tls/tls.crt"
@@ -68,7 +68,7 @@ client_ca = "/etc/rollcall-client-ca/ca.crt"
 - name: ROLLCALL_ADVERTISE_DEVICE_ADDR
   value: {{ include "rollcall.perPod" (dict "text" $hostname "pod" "$(POD_NAME)" "index" "$(POD_INDEX)") }}:{{ $values.device.service.port }}
 {{- end }}
-{{- if $values.tls.secretName }}
+{{- if include "rollcall.tlsSecret" .root }}
 - name: ROLLCALL_ADDR
   value: https://{{ $own }}:7400
 - name: ROLLCALL_CA
@@ -85,25 +85,26 @@ client_ca = "/etc/rollcall-client-ca/ca.crt"
 
 {{- /* How the chart's own pods come in: what they trust, and as whom they speak. */}}
 {{- define "rollcall.comingIn" -}}
-{{- include "rollcall.comingInBy" (dict "values" .Values "prefix" "ROLLCALL_") }}
+{{- include "rollcall.comingInBy" (dict "root" . "prefix" "ROLLCALL_") }}
 {{- end }}
 
 {{- define "rollcall.comingInAsADevice" -}}
-{{- include "rollcall.comingInBy" (dict "values" .Values "prefix" "ROLLCALL_AGENT_") }}
+{{- include "rollcall.comingInBy" (dict "root" . "prefix" "ROLLCALL_AGENT_") }}
 {{- end }}
 
 {{- define "rollcall.comingInBy" -}}
-{{- $values := .values }}
-{{- if or $values.tls.secretName $values.access.tokenSecretName -}}
+{{- $values := .root.Values }}
+{{- $tls := include "rollcall.tlsSecret" .root }}
+{{- if or $tls $values.access.tokenSecretName -}}
 env:
-  {{- if $values.tls.secretName }}
+  {{- if $tls }}
   - {name: {{ .prefix }}CA, value: /etc/rollcall-tls/ca.crt}
   {{- end }}
   {{- if $values.access.tokenSecretName }}
   - {name: {{ .prefix }}TOKEN_FILE, value: /etc/rollcall-token/token}
   {{- end }}
 volumeMounts:
-  {{- if $values.tls.secretName }}
+  {{- if $tls }}
   - {name: tls, mountPath: /etc/rollcall-tls, readOnly: true}
   {{- end }}
   {{- if $values.access.tokenSecretName }}
@@ -113,7 +114,7 @@ volumeMounts:
 {{- end }}
 
 {{- define "rollcall.comingInVolumes" -}}
-{{- with .Values.tls.secretName -}}
+{{- with include "rollcall.tlsSecret" . -}}
 - name: tls
   secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
 {{ end }}

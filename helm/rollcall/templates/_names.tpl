@@ -68,3 +68,21 @@ annotations:
 {{- define "rollcall.perPod" -}}
 {{- .text | replace "{hostname}" (.hostname | default "") | replace "{pod}" .pod | replace "{index}" .index -}}
 {{- end }}
+
+{{/* The Secret with the certificate of the API, device and HTTP listeners; empty: plain text. */}}
+{{- define "rollcall.tlsSecret" -}}
+{{- if .Values.tls.certManager.enabled -}}
+{{ include "rollcall.name" . }}-tls
+{{- else -}}
+{{ .Values.tls.secretName }}
+{{- end -}}
+{{- end }}
+
+{{/* The Secret with the nodes' certificate for each other. */}}
+{{- define "rollcall.peerTlsSecret" -}}
+{{- if .Values.tls.certManager.enabled -}}
+{{ include "rollcall.name" . }}-peer-tls
+{{- else -}}
+{{ .Values.tls.peerSecretName | default .Values.tls.secretName }}
+{{- end -}}
+{{- end }}

@@ -1,7 +1,7 @@
 {{/* The spec of a node's pod: (root, component, own). */}}
 {{- define "rollcall.pod" -}}
 {{- $values := .root.Values -}}
-{{- $scheme := ternary "HTTPS" "HTTP" (not (empty $values.tls.secretName)) -}}
+{{- $scheme := ternary "HTTPS" "HTTP" (not (empty (include "rollcall.tlsSecret" .root))) -}}
 {{- $grace := add $values.preStopTurnSeconds $values.preStopSleepSeconds $values.drainGraceSeconds 15 -}}
 serviceAccountName: {{ include "rollcall.serviceAccountName" .root }}
 automountServiceAccountToken: false
@@ -82,7 +82,7 @@ containers:
       {{- if $values.access.tokenSecretName }}
       - {name: token, mountPath: /etc/rollcall-token, readOnly: true}
       {{- end }}
-      {{- if $values.tls.secretName }}
+      {{- if include "rollcall.tlsSecret" .root }}
       - {name: tls, mountPath: /etc/rollcall-tls, readOnly: true}
       - {name: peer-tls, mountPath: /etc/rollcall-peer-tls, readOnly: true}
       {{- if $values.tls.clientCaSecretName }}
@@ -107,11 +107,11 @@ volumes:
   - name: token
     secret: {secretName: {{ . }}, items: [{key: token, path: token}], defaultMode: 0440}
   {{- end }}
-  {{- with $values.tls.secretName }}
+  {{- with include "rollcall.tlsSecret" .root }}
   - name: tls
     secret: {secretName: {{ . }}, defaultMode: 0440}
   - name: peer-tls
-    secret: {secretName: {{ $values.tls.peerSecretName | default . }}, defaultMode: 0440}
+    secret: {secretName: {{ include "rollcall.peerTlsSecret" $.root }}, defaultMode: 0440}
   {{- with $values.tls.clientCaSecretName }}
   - name: client-ca
     secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
