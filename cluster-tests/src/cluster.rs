@@ -90,12 +90,17 @@ impl Cluster {
         if let Some(host) = &host {
             addresses.host = host.address;
         }
+        let mut flags = self.flags(number, &name)?;
+        if self.plan.is_advertised {
+            let Addresses { host, device, .. } = addresses;
+            flags.extend(["--advertise-device-addr".to_owned(), format!("{host}:{device}")]);
+        }
         let node = Node::new(
             NodePlan {
                 name: &name,
                 addresses,
                 data_dir: self.data_dir(&name)?,
-                flags: self.flags(number, &name)?,
+                flags,
                 access: self.access()?,
                 logs: self.scratch.folder("logs")?,
                 namespace: host.map(|host| host.namespace),

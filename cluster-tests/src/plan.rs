@@ -12,6 +12,7 @@ pub struct ClusterPlan {
     pub(crate) own_network: bool,
     pub(crate) is_secured: bool,
     pub(crate) access: Vec<(String, String)>,
+    pub(crate) is_advertised: bool,
 }
 
 impl ClusterPlan {
@@ -25,6 +26,7 @@ impl ClusterPlan {
             own_network: false,
             is_secured: false,
             access: Vec::new(),
+            is_advertised: false,
         }
     }
 
@@ -71,6 +73,14 @@ impl ClusterPlan {
     pub fn access(mut self, rules: &str, beside: &[(&str, &str)]) -> Self {
         self.access = vec![("access.toml".to_owned(), rules.to_owned())];
         self.access.extend(beside.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
+        self
+    }
+
+    /// Lets the nodes tell devices where each of them is, so that a device that is asked to move is led to a node. Without,
+    /// devices know only the servers that they were given.
+    #[must_use]
+    pub fn advertised(mut self) -> Self {
+        self.is_advertised = true;
         self
     }
 

@@ -26,6 +26,8 @@ VALUES = {
     "preStopSleepSeconds": 1,
     "device": {"external": "perPod", "perPod": {"hostname": "{pod}.devices.example.com"}},
 }
+# What a machine that does much else may be told rightly: these say nothing of the pod that is killed.
+OF_SLOW_MACHINES = {"RollcallLeaseAtRisk", "RollcallFsyncSlow", "RollcallCallP99"}
 report = Report()
 
 
@@ -123,11 +125,12 @@ def alarm(cluster, prometheus):
     wanted = {"RollcallFailureToleranceZero", "RollcallNodeDown"}
     for name in wanted:
         report.demand(prometheus.wait(f'ALERTS{{alertname="{name}"}}'), f"{pod.name} was killed: no {name}")
-    ringing = {one["metric"]["alertname"] for one in prometheus.query("ALERTS")}
+    ringing = {one["metric"]["alertname"] for one in prometheus.query("ALERTS")} - OF_SLOW_MACHINES
     report.demand(ringing == wanted, f"{pod.name} was killed: {ringing}")
     pod.start(cluster.binaries, cluster.names)
     cluster.wait_ready()
-    report.demand(prometheus.wait("absent(ALERTS)"), f"{pod.name} is back: {prometheus.query('ALERTS')}")
+    others = f'ALERTS{{alertname!~"{"|".join(sorted(OF_SLOW_MACHINES))}"}}'
+    report.demand(prometheus.wait(f"absent({others})"), f"{pod.name} is back: {prometheus.query(others)}")
 
 
 def restart(cluster, pod):

@@ -162,6 +162,24 @@ pub const DRAIN_SHOWN: Duration = Duration::from_millis(250);
 
 /// How long `rollcall doctor` waits for one node: as long as its examination takes at worst.
 pub const DOCTOR_PATIENCE: Duration = Duration::from_secs(10);
+/// How often `rollcall rebalance` asks again those that still have more than their share: devices that are asked may go where they
+/// like, so that one round may leave another node with too many.
+pub const REBALANCE_ROUNDS: u32 = 5;
+/// How often it looks how far they are.
+pub const REBALANCE_LOOK: Duration = Duration::from_millis(500);
+/// How long it waits after the last device was to go: agents dial, attach and detach within seconds.
+pub const REBALANCE_SETTLE: Duration = Duration::from_secs(15);
+/// How often a node with `rebalance = auto` looks at its share: it acts once the nodes are the same as at its last look, and devices
+/// that were lost with a node are back sooner.
+pub const BALANCE_LOOK: Duration = Duration::from_secs(15);
+/// Spans that wait to be exported; further ones are dropped. A few megabytes.
+pub const TRACE_QUEUE: usize = 8_192;
+/// Spans in one message to the collector: well below 4 MiB, which is what collectors take.
+pub const TRACE_BATCH: usize = 512;
+/// How long one message may take; what a stop waits for spans, too.
+pub const TRACE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long spans are gathered.
+pub const TRACE_PAUSE: Duration = Duration::from_secs(1);
 /// How often `rollcall cluster shrink` asks for one change while others run: each takes a second or two.
 pub const SHRINK_TRIES: u32 = 30;
 /// Less free disk than that is reported: the log grows by its snapshots' distance before anything is given back.

@@ -221,6 +221,8 @@ pub const BROADCAST_AGAIN: usize = 65_536;
 pub const BROADCAST_CHANNEL: usize = 32;
 /// The longest that a broadcast may take: a million devices at 300 a second.
 pub const BROADCAST_LONGEST: Duration = Duration::from_secs(3_600);
+/// A node that has no more than this above its share of the devices keeps them: moving a few helps nobody.
+pub const BALANCE_TOLERANCE_PERCENT: u64 = 10;
 
 const _: () = assert!(CHUNK_BYTES <= PAYLOAD_BYTES);
 const _: () = assert!(PACKET_BYTES + CHUNK_BYTES < 4 * 1024 * 1024);

@@ -17,7 +17,7 @@ use crate::{
     broadcast::{Broadcast, Started},
     call::{Call, Reply},
     config::RouterConfig,
-    core::pressure::Work,
+    core::{balance::Balance, pressure::Work},
     dispatch::{broadcast::Sender, dispatcher::Dispatcher, pipeline::Pipeline},
     limits,
     links::{
@@ -29,14 +29,8 @@ use crate::{
     metrics::Metrics,
     outcome::Failure,
     sessions::{
-        announcer,
-        departing::{Departing, Whom},
-        device_connection::DeviceConnection,
-        device_sessions::DeviceSessions,
-        host::Shared,
-        observer::Observer,
-        outgoing::Outgoing,
-        sweeper,
+        announcer, departing::Departing, device_connection::DeviceConnection,
+        device_sessions::DeviceSessions, host::Shared, observer::Observer, outgoing::Outgoing, sweeper,
     },
 };
 
@@ -180,13 +174,24 @@ impl<R: Registrar> Router<R> {
         self.inner.dispatcher.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Asks so many devices of this node to move to others, or all, if there are fewer; a connection goes with all of its
-    /// devices. Those that were asked before are not asked again.
+    /// What this node has of the cluster's devices, and what it would give to whom so that all nodes that are up and stay
+    /// have about as many.
+    pub fn balance(&self) -> Balance {
+        let registry = &self.inner.sessions.registry;
+        let routes = registry.routes();
+        let takers = routes.nodes().into_iter().filter(|node| node.up && !node.draining);
+        let held: Vec<_> = takers.map(|node| (node.id, routes.sessions_of(node.id))).collect();
+        Balance::of(registry.node(), &held)
+    }
+
+    /// Asks the surplus of [`Self::balance`] to move; devices that were asked before are not asked again.
     ///
-    /// All are told at once when to go: one after the other, as many in a second as a node admits (`connects_per_second`),
-    /// or faster if that would take longer than `within`. They attach elsewhere before they leave.
-    pub fn send_away(&self, devices: usize, within: Duration) -> Departing {
-        self.inner.sessions.send_away(Whom::AtLeast(devices), within, "the node has more devices than others")
+    /// All are told at once when to go: one after the other, so many in a second, or as many as a node admits
+    /// (`connects_per_second`) if that is less. They attach elsewhere before they leave, and may go where they like:
+    /// whether all are even then is to be looked at again.
+    pub fn rebalance(&self, per_second: u32) -> Departing {
+        let gives = self.balance().gives;
+        self.inner.sessions.give_away(&gives, per_second, "the node has more devices than others")
     }
 
     /// Asks devices to move, spread over half of `grace` at most, goes on serving calls until they have or until `grace`

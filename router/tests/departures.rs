@@ -75,36 +75,60 @@ async fn time_that_is_short_is_shared() {
     for device in 0..8 {
         agents.push(Agent::attached(cluster.router(1), &format!("d{device}"), 1).await);
     }
-    let within = Duration::from_millis(500);
-    assert_eq!(cluster.router(1).send_away(8, within), Departing { devices: 8, over: within });
+    let (router, grace) = (cluster.router(1).clone(), Duration::from_secs(1));
+    let drained = tokio::spawn(async move { router.drain(grace).await });
     for agent in &mut agents {
         let wait = wait_of(&asked(agent).await);
-        assert!(wait <= within, "{wait:?}");
+        assert!(wait <= grace / 2, "{wait:?}");
     }
+    drained.await.expect("the drain ends");
 }
 
 #[tokio::test]
-async fn as_many_as_wanted_are_sent_away_and_none_of_them_twice() {
+async fn a_surplus_is_asked_to_move_at_a_rate_and_nobody_twice() {
     let cluster = Cluster::start(2).await;
-    // A connection goes with all of its devices.
+    let mut agents = Vec::new();
+    for device in 0..8 {
+        agents.push(Agent::attached(cluster.router(1), &format!("d{device}"), 1).await);
+    }
+    wait_until("all are counted", || cluster.router(1).balance().held == 8).await;
+    let balance = cluster.router(1).balance();
+    assert_eq!((balance.share, balance.surplus()), (4, 4));
+    assert_eq!(cluster.router(2).balance().surplus(), 0);
+    let asked_to_move = Departing { devices: 4, over: Duration::from_secs(2) };
+    assert_eq!(cluster.router(1).rebalance(2), asked_to_move);
+    let mut waits = Vec::new();
+    for agent in &mut agents {
+        // Whoever is asked has it waiting already.
+        if let Ok(go_away) = timeout(Duration::from_millis(50), asked(agent)).await {
+            waits.push(wait_of(&go_away));
+        }
+    }
+    waits.sort_unstable();
+    assert_eq!(waits.len(), 4, "{waits:?}");
+    assert!(
+        waits.iter().zip(1..).all(|(wait, turn)| *wait <= Duration::from_millis(500) * turn),
+        "{waits:?}"
+    );
+    // They stay until they have gone by themselves, and are counted; but nobody is asked twice.
+    assert_eq!(cluster.router(1).device_count(), 8);
+    assert_eq!(cluster.router(1).rebalance(2).devices, 4, "the others, while nobody has gone");
+    assert_eq!(cluster.router(1).rebalance(2).devices, 0);
+}
+
+#[tokio::test]
+async fn a_connection_with_more_devices_than_are_to_go_stays() {
+    let cluster = Cluster::start(2).await;
     let mut site = Agent::connect(cluster.router(1)).await;
-    for slot in 1..=3 {
+    for slot in 1..=6 {
         site.attach(slot, attach(&format!("s{slot}"), 5, 1, profile(1))).await;
     }
     let mut alone = Agent::attached(cluster.router(1), "alone", 1).await;
-    let idle = Agent::connect(cluster.router(1)).await;
-    let minute = Duration::from_secs(60);
-    let first = cluster.router(1).send_away(1, minute).devices;
-    assert!(first == 1 || first == 3, "{first}");
-    assert_eq!(cluster.router(1).send_away(100, minute).devices, 4 - first, "the others");
-    assert_eq!(cluster.router(1).send_away(100, minute).devices, 0);
-    for agent in [&mut site, &mut alone] {
-        asked(agent).await;
-        assert!(agent.hears_nothing().await, "once");
-    }
-    // It stays: calls go on until the device has left by itself.
-    assert_eq!(cluster.router(1).device_count(), 4);
-    drop(idle);
+    wait_until("all are counted", || cluster.router(1).balance().held == 7).await;
+    assert_eq!(cluster.router(1).balance().surplus(), 3);
+    assert_eq!(cluster.router(1).rebalance(1_000).devices, 1);
+    asked(&mut alone).await;
+    assert!(site.hears_nothing().await);
 }
 
 #[tokio::test]

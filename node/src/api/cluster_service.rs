@@ -5,9 +5,9 @@ use std::{sync::Arc, time::SystemTime};
 use rollcall_proto::api::{
     DemoteNodeRequest, DemoteNodeResponse, DrainNodeRequest, ExamineNodeRequest, ExamineNodeResponse,
     GetClusterRequest, GetClusterResponse, ListNodesRequest, ListNodesResponse, Node, NodeRole, NodeState,
-    PromoteNodeRequest, PromoteNodeResponse, RemoveNodeRequest, RemoveNodeResponse, SaveSnapshotRequest,
-    SetLogFilterRequest, SetLogFilterResponse, TransferLeadershipRequest, TransferLeadershipResponse,
-    cluster_service_server::ClusterService,
+    PromoteNodeRequest, PromoteNodeResponse, RebalanceNodeRequest, RebalanceNodeResponse, RemoveNodeRequest,
+    RemoveNodeResponse, SaveSnapshotRequest, SetLogFilterRequest, SetLogFilterResponse,
+    TransferLeadershipRequest, TransferLeadershipResponse, cluster_service_server::ClusterService,
 };
 use rollcall_registry::{MembershipChange, routes::view::NodeView};
 use rollcall_router::Router;
@@ -20,6 +20,7 @@ use super::{
     examine_node,
     page::Page,
     read::cluster_id,
+    rebalance_node,
     route_explanation::asked_here,
     save_snapshot,
     status::Refusal,
@@ -205,6 +206,15 @@ impl<C: Cluster> ClusterService for ClusterApi<C> {
         };
         let when = if request.now { When::Now } else { When::InTurn };
         Ok(Response::new(drain_node::begin(drain, when)))
+    }
+
+    async fn rebalance_node(
+        &self,
+        request: Request<RebalanceNodeRequest>,
+    ) -> Result<Response<RebalanceNodeResponse>, Status> {
+        let request = request.into_inner();
+        asked_here(&self.cluster, &request.name)?;
+        Ok(Response::new(rebalance_node::rebalance(&self.cluster, &self.router, &request)))
     }
 
     async fn examine_node(

@@ -16,6 +16,7 @@ mod invoke_service;
 mod invoke_stream;
 mod page;
 mod read;
+mod rebalance_node;
 pub mod reflection;
 mod registry_service;
 mod route_explanation;

@@ -17,6 +17,7 @@ mod log;
 mod nodes;
 mod output;
 mod prestop;
+mod rebalance;
 mod records;
 mod recover;
 mod route;
@@ -80,6 +81,8 @@ pub enum Command {
     Cluster(cluster::ClusterCommand),
     /// Empty a node and stop it: devices move, leadership goes, calls in flight end.
     Drain(drain::Drain),
+    /// Move devices from nodes that have many to those that have few.
+    Rebalance(rebalance::Rebalance),
     /// Ask every node how it is, and say what to do about what is wrong.
     Doctor(doctor::Doctor),
     /// Ask the node on this machine whether it is alive or ready, for probes.
@@ -122,6 +125,7 @@ impl Cli {
             Command::Nodes(command) => command.run().await,
             Command::Cluster(command) => command.run().await,
             Command::Drain(command) => command.run().await,
+            Command::Rebalance(command) => command.run().await,
             Command::Doctor(command) => command.run().await,
             Command::Health(command) => command.run().await,
             Command::Prestop(command) => command.run().await,

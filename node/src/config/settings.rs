@@ -42,6 +42,8 @@ pub struct Settings {
     pub resume_window: Duration,
     /// How many devices may attach per second.
     pub connect_rate: u32,
+    /// Whether surplus devices are asked to move without an operator, and how many a second.
+    pub rebalance: Option<u32>,
     /// How long calls in flight may take when the node stops.
     pub drain_grace: Duration,
     /// Which calls are logged.
@@ -129,6 +131,7 @@ impl Settings {
             resume_window: layers
                 .parsed(&table::RESUME_WINDOW, |text| resume_window(text, heartbeat_interval))?,
             connect_rate: layers.parsed(&table::CONNECT_RATE, connect_rate)?,
+            rebalance: rebalance(layers)?,
             drain_grace: layers.parsed(&table::DRAIN_GRACE, drain_grace)?,
             access_log: AccessLog {
                 lines_per_second: layers.parsed(&table::ACCESS_LOG_RATE, access_log_rate)?,
@@ -280,6 +283,17 @@ fn resume_window(text: &str, heartbeat_interval: Duration) -> Result<Duration, B
         return Ok(RouterConfig::default_resume_window(heartbeat_interval));
     }
     value::duration(text, Duration::from_secs(1), Duration::from_secs(3_600), "auto, or 1s to 1h")
+}
+
+/// At which rate surplus devices move by themselves. `None`: they do not.
+fn rebalance(layers: &Layers) -> Result<Option<u32>, ConfigError> {
+    let rate = layers.parsed(&table::REBALANCE_RATE, connect_rate)?;
+    let auto = layers.parsed(&table::REBALANCE, |text| match text {
+        "off" => Ok(false),
+        "auto" => Ok(true),
+        _ => Err(BadValue::new("no such mode", "off, auto")),
+    })?;
+    Ok(auto.then_some(rate))
 }
 
 fn connect_rate(text: &str) -> Result<u32, BadValue> {

@@ -210,6 +210,15 @@ settings! {
     ADDRESS_RATE = "address_rate", "PER_SECOND", Text("2000"),
         "Connections per second that one address may open, ten seconds' worth of them at once; more are closed at once. 0: any number",
         "all devices of a site come back together after an outage, no faster than `connect_rate` lets them attach";
+    /// Whether surplus devices move by themselves.
+    REBALANCE = "rebalance", "off|auto", Text("off"),
+        "Whether this node asks devices that it has more than its share to move once nodes have joined or come back; off: only when \
+         `rollcall rebalance` says so",
+        "a move costs each device a connection, and whoever runs the cluster knows when that is cheap";
+    /// How fast they move.
+    REBALANCE_RATE = "rebalance_rate", "PER_SECOND", Text("100"),
+        "How many devices move per second from this node with `rebalance = auto`, at most `connect_rate`",
+        "10,000 devices in less than two minutes, and hardly to be noticed by those who take them";
     /// The grace of a stop.
     DRAIN_GRACE = "drain_grace", "DURATION", Text("30s"),
         "How long calls in flight may still take when the node stops",

@@ -1,5 +1,6 @@
 //! A node's life: listeners, start, readiness, signals, drain, end.
 
+mod balancing;
 mod checks;
 pub mod examine;
 mod leaving;

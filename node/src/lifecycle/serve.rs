@@ -12,7 +12,9 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Bound, Leaving, ListenError, Readiness, checks,
+    Bound, Leaving, ListenError, Readiness,
+    balancing::keep_even,
+    checks,
     readiness::{Progress, keep_judging},
     servers::{Api, Running, serve_api, serve_devices, serve_http, serve_peers},
     showing::{keep_showing_cluster, keep_showing_process},
@@ -177,14 +179,17 @@ impl<C: Cluster> Node<C> {
             judged,
             close_rest.clone(),
         ));
-        let shown = [
+        let mut chores = vec![
             tokio::spawn(keep_showing_cluster(cluster.clone())),
             tokio::spawn(keep_showing_process(settings.data_dir.clone())),
         ];
-        let stop_showing = close_rest.clone();
+        if let Some(per_second) = settings.rebalance {
+            chores.push(tokio::spawn(keep_even(cluster.clone(), router.clone(), per_second)));
+        }
+        let stop_chores = close_rest.clone();
         tokio::spawn(async move {
-            stop_showing.cancelled().await;
-            shown.iter().for_each(JoinHandle::abort);
+            stop_chores.cancelled().await;
+            chores.iter().for_each(JoinHandle::abort);
         });
         let Bound { api, device, peer, http } = bound;
         tracing::info!(

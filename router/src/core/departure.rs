@@ -13,11 +13,16 @@ pub(crate) struct Departure {
 }
 
 impl Departure {
+    /// Turns at a rate.
+    pub(crate) fn at_rate(per_second: u32) -> Self {
+        Self { turn: Duration::from_secs(1) / per_second.max(1), next: Duration::ZERO }
+    }
+
     /// Turns for this many devices: so many a second, or more if all are to be gone `within` a time.
-    pub(crate) fn new(devices: usize, per_second: u32, within: Duration) -> Self {
-        let by_rate = Duration::from_secs(1) / per_second.max(1);
+    pub(crate) fn within(within: Duration, devices: usize, per_second: u32) -> Self {
         let by_time = within.div_f64(devices.max(1) as f64);
-        Self { turn: by_rate.min(by_time), next: Duration::ZERO }
+        let Self { turn, next } = Self::at_rate(per_second);
+        Self { turn: turn.min(by_time), next }
     }
 
     /// When a connection with this many devices goes. `jitter` is a random number from 0 to 1.
@@ -43,7 +48,7 @@ mod tests {
     #[test]
     fn devices_go_at_the_rate_and_faster_only_where_time_is_short() {
         let at = |devices, per_second, within| {
-            let mut departure = Departure::new(devices, per_second, Duration::from_secs(within));
+            let mut departure = Departure::within(Duration::from_secs(within), devices, per_second);
             (0..devices).map(|_| departure.next(1, 1.0).as_millis()).collect::<Vec<_>>()
         };
         assert_eq!(at(4, 2, 60), [500, 1_000, 1_500, 2_000]);
@@ -59,7 +64,7 @@ mod tests {
         ) {
             let within = Duration::from_millis(within_ms);
             let devices: usize = connections.iter().map(|(devices, _)| devices).sum();
-            let mut departure = Departure::new(devices, per_second, within);
+            let mut departure = Departure::within(within, devices, per_second);
             let mut before = Duration::ZERO;
             for (carried, jitter) in connections {
                 let begins = departure.end();

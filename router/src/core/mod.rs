@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod affinity;
+pub(crate) mod balance;
 pub(crate) mod broadcast;
 pub(crate) mod departure;
 pub(crate) mod device;

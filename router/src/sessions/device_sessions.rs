@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     connection::Connection,
-    departing::{Departing, Whom},
+    departing::Departing,
     device_connection::DeviceConnection,
     host::{Host, Request, Shared},
     lingering::{LingeringTable, Lingers},
@@ -121,7 +121,7 @@ impl<R: Registrar> DeviceSessions<R> {
     /// Takes no more devices and asks those that are here to move within a time.
     pub(crate) fn start_draining(&self, within: Duration) -> Departing {
         self.draining.store(true, Ordering::Relaxed);
-        self.send_away(Whom::All, within, "the node shuts down")
+        self.send_away(within, "the node shuts down")
     }
 
     /// Ends all connections, and all sessions that wait for their devices.
