@@ -36,7 +36,10 @@ use crate::{
     },
     config::CallLimits,
     limits,
-    telemetry::{AccessLog, CallAccounts, EndedCall},
+    telemetry::{
+        AccessLog, CallAccounts, EndedCall,
+        traces::{self, CallTrace, Traces},
+    },
 };
 
 /// What answers calls: the router, or a script in tests.
@@ -112,9 +115,15 @@ pub struct InvokeApi<I> {
 
 impl<I: Invoker> InvokeApi<I> {
     /// Calls through `invoker`; streams end when `closing` is cancelled.
-    pub fn new(invoker: I, calls: CallLimits, log: AccessLog, closing: CancellationToken) -> Self {
+    pub fn new(
+        invoker: I,
+        calls: CallLimits,
+        log: AccessLog,
+        traces: Traces,
+        closing: CancellationToken,
+    ) -> Self {
         let accounts = CallAccounts::new(log);
-        let caller = Caller { invoker, calls, accounts, cluster_id: Arc::new(OnceLock::new()) };
+        let caller = Caller { invoker, calls, accounts, traces, cluster_id: Arc::new(OnceLock::new()) };
         Self { caller, closing }
     }
 }
@@ -123,7 +132,9 @@ impl<I: Invoker> InvokeApi<I> {
 impl<I: Invoker> InvokeService for InvokeApi<I> {
     async fn invoke(&self, request: Request<InvokeRequest>) -> Result<Response<InvokeResponse>, Status> {
         let (arrival, who) = (Arrival::of(&request), Identity::of(request.extensions()));
-        let answer = self.caller.call(request.into_inner(), arrival, &who).await;
+        let (headers, _, mut request) = request.into_parts();
+        traces::adopt(&headers, &mut request.metadata);
+        let answer = self.caller.call(request, arrival, &who).await;
         answer.map(Response::new).map_err(CallError::into_status)
     }
 
@@ -144,8 +155,9 @@ impl<I: Invoker> InvokeService for InvokeApi<I> {
 
     async fn broadcast(&self, request: Request<BroadcastRequest>) -> Result<Response<Answers>, Status> {
         let (arrival, who) = (Arrival::of(&request), Identity::of(request.extensions()));
-        let closing = self.closing.clone();
-        let answers = self.caller.broadcast(request.into_inner(), arrival, &who, closing).await;
+        let (headers, _, mut request) = request.into_parts();
+        traces::adopt(&headers, &mut request.metadata);
+        let answers = self.caller.broadcast(request, arrival, &who, self.closing.clone()).await;
         answers.map(Response::new).map_err(CallError::into_status)
     }
 }
@@ -156,6 +168,7 @@ pub(super) struct Caller<I> {
     invoker: I,
     calls: CallLimits,
     accounts: CallAccounts,
+    traces: Traces,
     cluster_id: Arc<OnceLock<String>>,
 }
 
@@ -167,17 +180,26 @@ impl<I: Invoker> Caller<I> {
         who: &Identity,
     ) -> Result<InvokeResponse, CallError> {
         let limits = self.limits(&request.namespace, &request.group);
-        let call = validate::call(request, arrival, &limits).map_err(CallError::Invalid)?;
+        let mut call = validate::call(request, arrival, &limits).map_err(CallError::Invalid)?;
         permit(who, &call)?;
+        let trace = self.begin(&mut call);
         let facts = CallFacts::of(&call);
         let result = self.invoker.invoke(call).await;
-        self.account(&facts, &result);
+        self.account(&facts, &result, trace.as_ref());
         let reply = result.map_err(|failure| seen_by(who, failure))?;
         Ok(self.response(reply, facts.request_id))
     }
 
     /// A call has ended.
-    pub(super) fn account(&self, call: &CallFacts, result: &Result<Reply, Failure>) {
+    pub(super) fn account(
+        &self,
+        call: &CallFacts,
+        result: &Result<Reply, Failure>,
+        trace: Option<&CallTrace>,
+    ) {
+        if let Some(trace) = trace {
+            self.traces.end(trace, call, result);
+        }
         let device_id = match result {
             Ok(reply) => Some(reply.device_id.as_str()),
             Err(failure) => failure.device_id.as_deref(),
@@ -215,17 +237,23 @@ impl<I: Invoker> Caller<I> {
         self.invoker.calls()
     }
 
-    /// The call that a request asks for.
+    /// Begins a call's trace, if it is recorded.
+    fn begin(&self, call: &mut Call) -> Option<CallTrace> {
+        self.traces.begin(&mut call.metadata, call.arrived.elapsed())
+    }
+
+    /// The call that a request asks for, and its trace if it is recorded.
     pub(super) fn check(
         &self,
         request: InvokeRequest,
         arrival: Arrival,
         who: &Identity,
-    ) -> Result<Call, Failure> {
+    ) -> Result<(Call, Option<CallTrace>), Failure> {
         let limits = self.limits(&request.namespace, &request.group);
-        let call = validate::call(request, arrival, &limits)?;
+        let mut call = validate::call(request, arrival, &limits)?;
         permit(who, &call)?;
-        Ok(call)
+        let trace = self.begin(&mut call);
+        Ok((call, trace))
     }
 
     /// How long a call to the group may take: by this node, and by what was said of the group.

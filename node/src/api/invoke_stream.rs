@@ -3,7 +3,12 @@
 //! The task never stops reading: a call beyond the bound is answered OVERLOADED under its tag. Only a caller who sends
 //! and does not read loses the stream.
 
-use std::{collections::VecDeque, future::poll_fn, pin::pin, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+};
 
 use futures::FutureExt;
 use rollcall_proto::api::{
@@ -25,6 +30,7 @@ use super::{
 use crate::{
     access::Identity,
     limits::{STREAM_ANSWERS, STREAM_BURST, STREAM_CALLS},
+    telemetry::traces::CallTrace,
 };
 
 /// Answers to one stream's calls.
@@ -37,6 +43,8 @@ pub(super) struct CallStream<I> {
     opened: Arrival,
     answers: Answers,
     calls: Box<dyn Calls>,
+    /// Those of them that are recorded, by tag.
+    traces: HashMap<u64, CallTrace>,
     /// Answers that the transport has not taken yet.
     waiting: VecDeque<InvokeStreamResponse>,
 }
@@ -52,7 +60,7 @@ enum Step {
 impl<I: Invoker> CallStream<I> {
     pub(super) fn new(caller: Caller<I>, who: Arc<Identity>, opened: Arrival, answers: Answers) -> Self {
         let calls = caller.calls();
-        Self { caller, who, opened, answers, calls, waiting: VecDeque::new() }
+        Self { caller, who, opened, answers, calls, traces: HashMap::new(), waiting: VecDeque::new() }
     }
 
     /// Runs until the caller has closed its side and everything is answered, or the caller is gone, or the node closes.
@@ -107,7 +115,8 @@ impl<I: Invoker> CallStream<I> {
     }
 
     fn ended(&mut self, ended: Ended) {
-        self.caller.account(&ended.call, &ended.result);
+        let trace = if self.traces.is_empty() { None } else { self.traces.remove(&ended.tag) };
+        self.caller.account(&ended.call, &ended.result, trace.as_ref());
         let answer = match ended.result {
             Ok(reply) => Answer::Response(Box::new(self.caller.response(reply, ended.call.request_id))),
             Err(failure) => {
@@ -144,7 +153,11 @@ impl<I: Invoker> CallStream<I> {
             return Err(Invalid::new("tag", "a call with this tag is in flight").into());
         }
         let arrival = Arrival { grpc_deadline: self.opened.grpc_deadline, ..Arrival::now(None) };
-        self.calls.start(tag, self.caller.check(request, arrival, &self.who)?);
+        let (call, trace) = self.caller.check(request, arrival, &self.who)?;
+        if let Some(trace) = trace {
+            self.traces.insert(tag, trace);
+        }
+        self.calls.start(tag, call);
         Ok(())
     }
 

@@ -7,7 +7,10 @@ use rollcall_router::RouterConfig;
 use tracing_subscriber::EnvFilter;
 
 use super::{BadValue, ConfigError, Effective, HostPort, Layers, SecuritySettings, Written, table, value};
-use crate::{limits, telemetry::AccessLog};
+use crate::{
+    limits,
+    telemetry::{AccessLog, traces::TraceSettings},
+};
 
 /// The settings of `rollcall serve`.
 #[derive(Debug, Clone)]
@@ -48,6 +51,8 @@ pub struct Settings {
     pub drain_grace: Duration,
     /// Which calls are logged.
     pub access_log: AccessLog,
+    /// Which calls are traced, and where to; `None`: none.
+    pub traces: Option<TraceSettings>,
     /// What is logged, and how.
     pub log: LogSettings,
 }
@@ -137,6 +142,7 @@ impl Settings {
                 lines_per_second: layers.parsed(&table::ACCESS_LOG_RATE, access_log_rate)?,
                 slow: layers.parsed(&table::SLOW_CALL, call_timeout)?,
             },
+            traces: traces(layers)?,
             log: LogSettings::from_layers(layers)?,
         };
         settings.agree(layers)?;
@@ -306,6 +312,19 @@ fn access_log_rate(text: &str) -> Result<u32, BadValue> {
     const ALLOWED: &str = "0 to 100000";
     let rate = text.parse().map_err(|_| BadValue::new("not a whole number", ALLOWED))?;
     if rate <= 100_000 { Ok(rate) } else { Err(BadValue::new("out of range", ALLOWED)) }
+}
+
+fn traces(layers: &Layers) -> Result<Option<TraceSettings>, ConfigError> {
+    let sample = layers.parsed(&table::TRACE_SAMPLE, |text| {
+        let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+        share.ok_or_else(|| BadValue::new("no share", "0 to 1, such as 0.01"))
+    })?;
+    let endpoint = layers.parsed(&table::OTLP_ENDPOINT, |text| match text {
+        "" => Ok(None),
+        _ if text.starts_with("http://") || text.starts_with("https://") => Ok(Some(text.to_owned())),
+        _ => Err(BadValue::new("no URL", "http://HOST:PORT or https://HOST:PORT")),
+    })?;
+    Ok(endpoint.map(|endpoint| TraceSettings { endpoint, sample }))
 }
 
 fn drain_grace(text: &str) -> Result<Duration, BadValue> {

@@ -231,6 +231,15 @@ settings! {
     SLOW_CALL = "slow_call", "DURATION", Text("30s"),
         "Calls that take this long are logged although they did not fail",
         "as long as a call may take that names no deadline";
+    /// Where traces go.
+    OTLP_ENDPOINT = "otlp_endpoint", "URL", Text(""),
+        "Where traces of calls are exported to: a collector's OTLP over gRPC, http:// or https://; empty: nowhere",
+        "few have a collector, and a trace costs more than a call";
+    /// Which calls are traced.
+    TRACE_SAMPLE = "trace_sample", "SHARE", Text("0.01"),
+        "With `otlp_endpoint`: the share of calls that are traced though their callers say nothing of traces, 0 to 1. A caller's own \
+         `traceparent` decides for its call",
+        "enough to see where time goes, and no burden";
     /// What is logged.
     LOG_LEVEL = "log_level", "FILTER", Text("info"),
         "What is logged: error, warn, info, debug, trace, or a filter such as info,rollcall_router=debug",

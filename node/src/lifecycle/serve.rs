@@ -27,7 +27,10 @@ use crate::{
     http::Pages,
     limits::CLOSE_GRACE,
     security::{self, Certificates, SecurityError},
-    telemetry::metric_names,
+    telemetry::{
+        metric_names,
+        traces::{self, Exporting, TraceError, Traces},
+    },
 };
 
 /// Why a node did not start, or did not stop of its own will.
@@ -58,6 +61,9 @@ pub enum ServeError {
     /// It had to stop.
     #[error("the node had to stop: {0}")]
     Fatal(String),
+    /// Traces.
+    #[error(transparent)]
+    Traces(#[from] TraceError),
     /// The system refused something basic.
     #[error("cannot serve: {0}")]
     System(#[from] io::Error),
@@ -157,6 +163,8 @@ struct Node<C: Cluster> {
     servers: Vec<Running>,
     peers: Vec<Running>,
     http: JoinHandle<io::Result<()>>,
+    traces: Traces,
+    exporting: Option<Exporting>,
 }
 
 impl<C: Cluster> Node<C> {
@@ -196,6 +204,12 @@ impl<C: Cluster> Node<C> {
             api = %api.address, device = %device.address, peer = %peer.address, http = %http.address,
             name = settings.name, "ports are bound"
         );
+        let (traces, exporting) = match &settings.traces {
+            None => (Traces::default(), None),
+            Some(to) => {
+                traces::start(to, &settings.name).map(|(traces, exporting)| (traces, Some(exporting)))?
+            }
+        };
         let settings = Arc::new(settings);
         let leaving = Leaving {
             cluster: cluster.clone(),
@@ -234,6 +248,8 @@ impl<C: Cluster> Node<C> {
             servers: Vec::new(),
             peers,
             http,
+            traces,
+            exporting,
         })
     }
 
@@ -280,6 +296,7 @@ impl<C: Cluster> Node<C> {
                 cluster: self.cluster.clone(),
                 router: self.router.clone(),
                 settings: Arc::clone(&self.settings),
+                traces: std::mem::take(&mut self.traces),
                 leaving: self.leaving.clone(),
                 readiness: self.readiness.clone(),
                 closing: self.close_api.clone(),
@@ -340,6 +357,10 @@ impl<C: Cluster> Node<C> {
         self.close_rest.cancel();
         close(self.peers, CLOSE_GRACE).await;
         self.http.abort();
+        drop(self.traces);
+        if let Some(exporting) = self.exporting {
+            exporting.finish().await;
+        }
         tracing::info!("the node has stopped");
     }
 }

@@ -32,7 +32,7 @@ use crate::{
         KEEPALIVE_TIMEOUT, LOCAL_RESETS, MESSAGE_OVERHEAD_BYTES, PENDING_RESETS, STREAM_WINDOW_BYTES,
     },
     security::PeerNames,
-    telemetry::GrpcMetricsLayer,
+    telemetry::{GrpcMetricsLayer, traces::Traces},
 };
 
 /// A server that runs; resolves to an error only if it broke.
@@ -43,6 +43,7 @@ pub(super) struct Api<C: Cluster> {
     pub(super) cluster: C,
     pub(super) router: Router<C>,
     pub(super) settings: Arc<Settings>,
+    pub(super) traces: Traces,
     pub(super) leaving: Leaving<C>,
     pub(super) readiness: watch::Receiver<Readiness>,
     /// Ends open streams.
@@ -59,6 +60,7 @@ pub(super) fn serve_api<C: Cluster>(incoming: Incoming, api: Api<C>, stop: Cance
         Routed::new(api.router.clone(), api.cluster.clone()),
         calls,
         api.settings.access_log,
+        api.traces,
         api.closing.clone(),
     );
     let cluster = ClusterApi {

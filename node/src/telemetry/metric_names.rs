@@ -17,6 +17,8 @@ pub const GRPC_SECONDS: &str = "grpc_server_handling_seconds";
 pub const GROUP_CALLS: &str = "rollcall_group_calls_total";
 /// Log lines that were dropped because stderr was slower than the node.
 pub const LOG_LINES_DROPPED: &str = "rollcall_log_lines_dropped_total";
+/// Spans that were recorded and reached no collector.
+pub const TRACES_DROPPED: &str = "rollcall_traces_dropped_total";
 /// 1 while `/readyz` answers 200.
 pub const READY: &str = "rollcall_ready";
 /// 1 while the node is ready without a leader anywhere.
@@ -97,6 +99,7 @@ pub fn describe(node: &str) {
         "Calls that entered through this node and were routed, by group and whose fault their failure is"
     );
     describe_counter!(LOG_LINES_DROPPED, "Log lines dropped because stderr was too slow");
+    describe_counter!(TRACES_DROPPED, "Spans dropped because the collector was too slow or gone");
     describe_gauge!(READY, "Whether the node is ready");
     describe_gauge!(DEGRADED, "Whether the node is ready although no leader is known anywhere");
     describe_cluster();
@@ -108,6 +111,7 @@ pub fn describe(node: &str) {
     describe_counter!(ACCESS_RELOADS, "Changed rules of who may do what that were read again, by result");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "node" => node.to_owned()).set(1.0);
     counter!(LOG_LINES_DROPPED).absolute(0);
+    counter!(TRACES_DROPPED).absolute(0);
     counter!(LEADER_CHANGES).absolute(0);
 }
 

@@ -7,6 +7,7 @@ mod logging;
 pub mod metric_names;
 mod process;
 mod recorder;
+pub mod traces;
 
 pub use call_accounts::{AccessLog, CallAccounts, EndedCall};
 pub use cluster_gauges::{Beside, ClusterGauges};

@@ -156,7 +156,7 @@ async fn serve(script: Script, closing: CancellationToken) -> SocketAddr {
     let log = AccessLog { lines_per_second: 0, slow: Duration::MAX };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let service = InvokeServiceServer::new(InvokeApi::new(script, limits, log, closing));
+    let service = InvokeServiceServer::new(InvokeApi::new(script, limits, log, Default::default(), closing));
     let access = AccessLayer::new(AccessControl::open());
     let server = Server::builder().layer(ArrivalLayer).layer(access).add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
