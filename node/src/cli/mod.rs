@@ -4,6 +4,7 @@ mod access;
 mod broadcast;
 mod client;
 mod cluster;
+mod completions;
 mod config;
 mod devices;
 mod doctor;
@@ -107,6 +108,8 @@ pub enum Command {
     /// Look at the node's settings.
     #[command(subcommand)]
     Config(config::Config),
+    /// Print a script with which a shell completes these commands.
+    Completions(completions::Completions),
 }
 
 impl Cli {
@@ -135,6 +138,7 @@ impl Cli {
             Command::Tls(command) => command.run(),
             Command::Token(command) => command.run(),
             Command::Config(command) => command.run(),
+            Command::Completions(command) => command.run(),
         };
         done.map(|()| ExitCode::SUCCESS)
     }
