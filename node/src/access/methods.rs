@@ -26,12 +26,15 @@ pub(super) fn asks(path: &str) -> Asks {
         | "/rollcall.v1.RegistryService/ListGroups"
         | "/rollcall.v1.RegistryService/ExplainRoute"
         | "/rollcall.v1.RegistryService/GetRegistryPolicy"
+        | "/rollcall.v1.RegistryService/GetGroupPolicy"
+        | "/rollcall.v1.RegistryService/ListGroupPolicies"
         | "/rollcall.v1.ClusterService/GetCluster"
         | "/rollcall.v1.ClusterService/ListNodes" => Asks::Somewhere(Verb::Read),
         "/rollcall.v1.RegistryService/WatchDevices" => Asks::Somewhere(Verb::Watch),
         "/rollcall.v1.RegistryService/CreateDevice"
         | "/rollcall.v1.RegistryService/UpdateDevice"
         | "/rollcall.v1.RegistryService/DeleteDevice"
+        | "/rollcall.v1.RegistryService/SetGroupPolicy"
         | "/rollcall.v1.RegistryService/DisconnectDevice" => Asks::Somewhere(Verb::Administer),
         "/rollcall.device.v1.DeviceService/Attach" => Asks::Somewhere(Verb::Attach),
         _ if path.starts_with("/grpc.reflection.") => Asks::AnIdentity,

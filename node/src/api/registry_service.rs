@@ -275,13 +275,16 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         &self,
         request: Request<GetGroupPolicyRequest>,
     ) -> Result<Response<GetGroupPolicyResponse>, Status> {
-        Ok(Response::new(group_policies::get(&self.cluster, request.get_ref())?))
+        let asked = request.get_ref();
+        permit(&request, Verb::Read, &asked.namespace, &asked.group)?;
+        Ok(Response::new(group_policies::get(&self.cluster, asked)?))
     }
 
     async fn list_group_policies(
         &self,
         request: Request<ListGroupPoliciesRequest>,
     ) -> Result<Response<ListGroupPoliciesResponse>, Status> {
+        permit(&request, Verb::Read, &request.get_ref().namespace, "")?;
         self.has_time()?;
         Ok(Response::new(group_policies::list(&self.cluster, request.get_ref())?))
     }
@@ -290,6 +293,11 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         &self,
         request: Request<SetGroupPolicyRequest>,
     ) -> Result<Response<SetGroupPolicyResponse>, Status> {
+        let (namespace, group) = match &request.get_ref().policy {
+            Some(policy) => (policy.namespace.clone(), policy.group.clone()),
+            None => Default::default(),
+        };
+        permit(&request, Verb::Administer, &namespace, &group)?;
         Ok(Response::new(group_policies::set(&self.cluster, request.into_inner()).await?))
     }
 }
