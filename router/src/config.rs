@@ -26,8 +26,23 @@ pub struct RouterConfig {
     pub connects_per_second: u32,
     /// Connections to each peer.
     pub links_per_peer: usize,
+    /// Whom a node serves that has lost touch with its cluster.
+    pub isolation: Isolation,
     /// How peers are dialled.
     pub connector: Connector,
+}
+
+/// Whom a node serves that has lost touch with its cluster: without its lease, its devices may be elsewhere by now. It
+/// takes no new device in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Nobody.
+    Fence,
+    /// Callers of its own, of devices that it has just heard.
+    #[default]
+    ServeLocal,
+    /// Callers of other nodes as well. That no device answers for a session that it has left is then up to the device.
+    ServeAll,
 }
 
 impl Default for RouterConfig {
@@ -41,6 +56,7 @@ impl Default for RouterConfig {
             calls_in_flight: limits::CALLS_IN_FLIGHT,
             connects_per_second: limits::CONNECTS_PER_SECOND,
             links_per_peer: limits::LINKS_PER_PEER,
+            isolation: Isolation::default(),
             connector: Connector::default(),
         }
     }

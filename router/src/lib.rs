@@ -20,7 +20,7 @@ mod sessions;
 
 pub use broadcast::{Broadcast, BroadcastEvent, Started, Summary};
 pub use call::{Call, Reply, Timings};
-pub use config::RouterConfig;
+pub use config::{Isolation, RouterConfig};
 pub use core::balance::Balance;
 pub use dispatch::pipeline::{CallFacts, Ended, Pipeline};
 pub use links::view::LinkView;

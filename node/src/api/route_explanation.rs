@@ -87,7 +87,7 @@ fn holder_step<C: Cluster>(cluster: &C, held: &SessionView, holder: &str, held_h
         return step(
             "holder",
             true,
-            format!("{holder}, this node, without its lease: only callers here are served"),
+            format!("{holder}, this node, without its lease: whom it serves is up to its `isolation`"),
         );
     }
     if held_here {

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use rollcall_registry::model::{feature_level::FeatureLevel, policy::RegistrationMode};
-use rollcall_router::RouterConfig;
+use rollcall_router::{Isolation, RouterConfig};
 use tracing_subscriber::EnvFilter;
 
 use super::{BadValue, ConfigError, Effective, HostPort, Layers, SecuritySettings, Written, table, value};
@@ -25,6 +25,8 @@ pub struct Settings {
     pub bootstrap_expect: usize,
     /// Which devices may attach to a cluster that this node founds.
     pub registration: RegistrationMode,
+    /// Whom the node serves when it has lost touch with its cluster.
+    pub isolation: Isolation,
     /// How many nodes shall vote.
     pub voters: usize,
     /// After how long a learner that is down is removed; zero: never.
@@ -125,6 +127,7 @@ impl Settings {
             join: layers.parsed(&table::JOIN, value::host_ports)?,
             bootstrap_expect: layers.parsed(&table::BOOTSTRAP_EXPECT, value::count)?,
             registration: layers.parsed(&table::REGISTRATION, registration)?,
+            isolation: layers.parsed(&table::ISOLATION, isolation)?,
             voters: layers.parsed(&table::VOTERS, voters)?,
             learner_ttl: layers.parsed(&table::LEARNER_TTL, learner_ttl)?,
             max_feature_level: layers.parsed(&table::MAX_FEATURE_LEVEL, max_feature_level)?,
@@ -244,6 +247,15 @@ fn registration(text: &str) -> Result<RegistrationMode, BadValue> {
         "open" => Ok(RegistrationMode::Open),
         "known" => Ok(RegistrationMode::Known),
         _ => Err(BadValue::new("no such mode", "open, known")),
+    }
+}
+
+fn isolation(text: &str) -> Result<Isolation, BadValue> {
+    match text {
+        "fence" => Ok(Isolation::Fence),
+        "serve_local" => Ok(Isolation::ServeLocal),
+        "serve_all" => Ok(Isolation::ServeAll),
+        _ => Err(BadValue::new("no such mode", "fence, serve_local, serve_all")),
     }
 }
 

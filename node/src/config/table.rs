@@ -111,6 +111,11 @@ settings! {
         "Which devices may attach to a cluster that this node founds: any, or those that have a record. Read at the founding; \
          later `rollcall devices policy --registration` changes it",
         "a first device attaches without further ado";
+    /// What a node does that is alone.
+    ISOLATION = "isolation", "fence|serve_local|serve_all", Text("serve_local"),
+        "Whom a node serves that has lost touch with its cluster: nobody; callers of its own, of devices that it has just heard; \
+         or callers of other nodes as well. It takes no new device then, whatever this says. The same on all nodes",
+        "a device that still speaks to its node is there, and callers beside it need it";
     /// The API listener.
     API_ADDR = "api_addr", "IP:PORT", Text("0.0.0.0:7400"),
         "Listener for services: gRPC API, health, reflection",

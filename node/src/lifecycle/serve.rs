@@ -138,6 +138,7 @@ fn router_config(settings: &Settings, certificates: &Certificates) -> RouterConf
         resume_window: settings.resume_window,
         max_payload_bytes: settings.calls.max_payload_bytes,
         connects_per_second: settings.connect_rate,
+        isolation: settings.isolation,
         connector: certificates.connector.clone(),
         ..RouterConfig::default()
     }

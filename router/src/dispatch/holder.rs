@@ -9,6 +9,7 @@ use rollcall_registry::{
 use tokio::time::Instant;
 
 use crate::{
+    Isolation,
     core::{device::Queueing, once::CallName, pick::Room},
     delivery::{Delivery, ReplyTo},
     limits,
@@ -85,7 +86,7 @@ impl<R: Registrar> DeviceSessions<R> {
         Err((reply, refused.unwrap_or_else(gone)))
     }
 
-    /// Without a lease, only devices that were just heard are served: the others may have gone to another node.
+    /// Without a lease, only devices that were just heard are served, if any: the others may have gone to another node.
     fn hand_over(
         &self,
         live: &Arc<LiveDevice>,
@@ -93,11 +94,11 @@ impl<R: Registrar> DeviceSessions<R> {
         terms: Terms<'_>,
         reply: ReplyTo,
     ) -> Result<Ticket, (ReplyTo, Failure)> {
-        let heartbeat = self.shared.config.heartbeat_interval;
-        if !self.registry.lease_held() && live.connection.silence() > heartbeat {
-            let failure =
-                Failure::not_executed(Reason::HolderFenced, "the holder has lost touch with its cluster");
-            return Err((reply, failure));
+        let config = &self.shared.config;
+        let served =
+            || config.isolation != Isolation::Fence && live.connection.silence() <= config.heartbeat_interval;
+        if !self.registry.lease_held() && !served() {
+            return Err((reply, ending::fenced()));
         }
         if live.shown.is_doubted() {
             return Err((reply, ending::site_lost().on_device(live.key.device.clone())));

@@ -16,13 +16,14 @@ use super::{
     wire,
 };
 use crate::{
+    Isolation,
     core::{device::Queueing, in_flight::OnLoss, once::CallName, token::CallToken},
     delivery::{Delivery, LateAnswers, ReplyTo},
     limits,
     outcome::{Failure, Reason},
     payload::Payload,
     sessions::{
-        device_sessions::DeviceSessions, group_load::GroupLoad, slot::Terms, table::GroupQuery,
+        device_sessions::DeviceSessions, ending, group_load::GroupLoad, slot::Terms, table::GroupQuery,
         ticket::Ticket,
     },
 };
@@ -191,10 +192,9 @@ impl Forward {
         link: &Arc<Inbound>,
     ) -> Result<Ticket, (ReplyTo, Failure)> {
         let reply = ReplyTo::Sink(Arc::clone(link) as _, self.call_id);
-        if !sessions.registry.lease_held() {
-            let failure =
-                Failure::not_executed(Reason::HolderFenced, "the holder has lost touch with its cluster");
-            return Err((reply, failure));
+        let serves = sessions.shared.config.isolation == Isolation::ServeAll;
+        if !serves && !sessions.registry.lease_held() {
+            return Err((reply, ending::fenced()));
         }
         let queueing = if self.call.may_queue { Queueing::Allowed } else { Queueing::Forbidden };
         let name = self.name.take();

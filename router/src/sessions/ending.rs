@@ -83,6 +83,11 @@ pub(crate) fn not_admitted(refusal: Refusal, backlog: Option<Duration>) -> Failu
     }
 }
 
+/// A call that a node without its lease does not serve.
+pub(crate) fn fenced() -> Failure {
+    Failure::not_executed(Reason::HolderFenced, "the holder has lost touch with its cluster")
+}
+
 /// A new call to a device whose connection is lost.
 pub(crate) fn away() -> Failure {
     Failure::not_executed(Reason::NotConnected, "the device's connection was lost; it may come back soon")
