@@ -8,6 +8,7 @@ pub mod batcher;
 pub mod clock;
 pub mod codec;
 mod fatal;
+pub mod faults;
 pub mod handle;
 pub mod leases;
 mod leaving;

@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use clap::{Args, Command, FromArgMatches};
+use proptest::prelude::*;
 use rollcall_node::config::{ConfigError, Environment, Layers, SettingFlags, Settings, Source, table};
 use tempfile::TempDir;
 
@@ -180,6 +181,10 @@ fn errors_name_the_setting_its_source_the_problem_and_what_is_allowed() {
             "join = `a:1,a:1` from --join: `a:1` is there twice (allowed: each address once)",
         ),
         (
+            Case::new().flag("--isolation=none"),
+            "isolation = `none` from --isolation: no such mode (allowed: fence, serve_local, serve_all)",
+        ),
+        (
             Case::new().flag("--log-format=xml"),
             "log_format = `xml` from --log-format: no such format (allowed: text, json)",
         ),
@@ -217,4 +222,25 @@ fn a_file_that_is_missing_or_no_toml_is_named() {
         broken.starts_with("the configuration file FOLDER/rollcall.toml is not valid TOML: "),
         "{broken}"
     );
+}
+
+/// A line of a file: a setting's name, or something like one, and something like a value.
+fn line() -> impl Strategy<Value = String> {
+    let names: Vec<_> = table::ALL.iter().map(|setting| setting.key).collect();
+    let value = prop_oneof![
+        "[0-9]{1,25}(ms|s|m|h|d|days|KiB|MiB|%)?",
+        "[-a-z0-9.:,/*_]{0,30}",
+        "\\[[0-9a-f:]{0,20}\\]:[0-9]{0,6}",
+        any::<String>(),
+    ];
+    let quoted = prop::sample::select(vec!["", "\"", "'", "[", "\"\"\""]);
+    (prop::sample::select(names), value, quoted)
+        .prop_map(|(name, value, quote)| format!("{name} = {quote}{value}{quote}\n"))
+}
+
+proptest! {
+    #[test]
+    fn any_text_of_a_file_is_taken_or_refused(lines in prop::collection::vec(line(), 0..4)) {
+        let _ = Case::new().file(&lines.concat()).settings();
+    }
 }

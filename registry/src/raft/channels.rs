@@ -7,9 +7,13 @@ use rollcall_transport::Connector;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
+    faults::{self, Switch},
     limits::{PEER_CONNECT_TIMEOUT, PEER_KEEPALIVE, PEER_KEEPALIVE_TIMEOUT, PEER_WINDOW_BYTES},
     model::ids::NodeId,
 };
+
+/// Where nobody listens: for a node that is cut off on purpose.
+const NOWHERE: &str = "127.0.0.1:9";
 
 /// What a connection is for. One of each kind per peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +77,7 @@ impl Channels {
         address: &str,
         purpose: Purpose,
     ) -> Result<Channel, tonic::transport::Error> {
+        let address = if faults::is_on(Switch::RaftCut) { NOWHERE } else { address };
         let mut open = self.open.lock();
         if let Some((known, channel)) = open.get(&(node, purpose))
             && known == address

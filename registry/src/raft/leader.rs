@@ -67,6 +67,11 @@ impl Leader {
     /// Commits a command. Commands are made to be repeated, so an unknown outcome is simply tried again by the caller.
     pub(crate) async fn propose(&self, command: &Arc<Command>) -> Result<Proposed, LeaderError> {
         let (command, begun) = (self.written(command), Instant::now());
+        // Not even asked without the feature: an await more makes the futures of all who propose larger.
+        #[cfg(feature = "fault-injection")]
+        if matches!(*command.command(), Command::Batch(_)) {
+            crate::faults::released(crate::faults::Switch::BatchesHeld).await;
+        }
         let proposal = async {
             self.consensus.judge_level(&command)?;
             match self.here()? {

@@ -8,7 +8,10 @@ use rollcall_proto::peer::{self, raft_service_server::RaftService};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{consensus::Consensus, door::Door, entry_codec::EntryCodecError, snapshot_transfer, wire};
-use crate::model::ids::NodeId;
+use crate::{
+    faults::{self, Switch},
+    model::ids::NodeId,
+};
 
 /// Serves `rollcall.peer.v1.RaftService`.
 pub(super) struct RaftServer {
@@ -19,6 +22,9 @@ impl RaftServer {
     /// This node's Raft, for a request that is meant for it.
     #[allow(clippy::result_large_err)]
     fn admit<T>(&self, request: &Request<T>) -> Result<(Consensus, NodeId), Status> {
+        if faults::is_on(Switch::RaftCut) {
+            return Err(Status::unavailable("cut off on purpose"));
+        }
         let consensus = self.door.consensus()?;
         let source = consensus.seat().verify(request.metadata())?;
         self.door.refuse_removed(source)?;
@@ -64,6 +70,9 @@ impl RaftService for RaftServer {
         // A stream that breaks ends the append; the leader opens another one and finds out where to go on.
         let requests = futures::stream::unfold(request.into_inner(), move |mut requests| async move {
             let request = requests.message().await;
+            if faults::is_on(Switch::RaftCut) {
+                return None;
+            }
             let request =
                 request.inspect_err(|error| tracing::debug!(%source, %error, "append stream broke"));
             let request = wire::append_request_from_proto(request.ok()??);

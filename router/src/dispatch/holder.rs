@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rollcall_registry::{
     Registrar,
+    faults::{self, Switch},
     model::ids::{Epoch, LogIndex},
 };
 use tokio::time::Instant;
@@ -103,7 +104,7 @@ impl<R: Registrar> DeviceSessions<R> {
         if live.shown.is_doubted() {
             return Err((reply, ending::site_lost().on_device(live.key.device.clone())));
         }
-        if let Some(name) = terms.name {
+        if let Some(name) = terms.name.filter(|_| !faults::is_on(Switch::Repeats)) {
             return self.enter(live, delivery, terms, name, reply);
         }
         live.connection.deliver(live, delivery, terms, reply).map(Ticket::Own)

@@ -6,7 +6,9 @@ use compact_str::CompactString;
 use rollcall_proto::peer::{LinkRequest, link_service_server::LinkService};
 use rollcall_registry::{
     Registrar,
+    faults::{self, Switch},
     model::ids::{Epoch, NodeId},
+    routes::view::Route,
 };
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
@@ -221,7 +223,11 @@ impl Forward {
         reply: ReplyTo,
     ) -> Result<Ticket, (ReplyTo, Failure)> {
         if self.call.epoch != 0 {
-            let epoch = Epoch(self.call.epoch);
+            let epoch = if faults::is_on(Switch::EpochUnchecked) {
+                self.newest_epoch(sessions)
+            } else {
+                Epoch(self.call.epoch)
+            };
             return sessions.to_session(epoch, || self.delivery(), terms, reply);
         }
         self.load = sessions.table.load_of(&self.call.namespace, &self.call.group);
@@ -231,6 +237,14 @@ impl Forward {
             labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let query = GroupQuery { namespace: &namespace, group: &group, action: &action, labels: &labels };
         sessions.to_group(query, || self.delivery(), terms, reply)
+    }
+
+    /// What this node has of the device now, whatever the call was routed by.
+    fn newest_epoch<R: Registrar>(&self, sessions: &DeviceSessions<R>) -> Epoch {
+        match sessions.registry.routes().route(&self.call.namespace, &self.call.device_id) {
+            Route::Held { session, .. } => session.epoch,
+            Route::NotConnected | Route::Disabled => Epoch(self.call.epoch),
+        }
     }
 
     fn refuse(&mut self, link: &Inbound, reply: ReplyTo, failure: Failure) {

@@ -2,6 +2,8 @@
 
 use std::{fs::File, io};
 
+use crate::faults::{self, Switch};
+
 /// A file whose data can be made durable.
 pub(super) trait SyncFile: Send {
     /// Makes all data written so far, by whichever handle, durable.
@@ -10,6 +12,10 @@ pub(super) trait SyncFile: Send {
 
 impl SyncFile for File {
     fn sync_data(&mut self) -> io::Result<()> {
+        faults::before_sync()?;
+        if faults::is_on(Switch::SyncsSkipped) {
+            return Ok(());
+        }
         File::sync_data(self)
     }
 }
