@@ -18,9 +18,13 @@ pub struct Binaries {
     pub rollcall: PathBuf,
     /// The device agent.
     pub agent: PathBuf,
-    /// The commit that they were built from, with a `+` for changes that are not committed, and the profile.
+    /// The commit that they were built from, with a `+` for changes that are not committed, profile and features.
     pub origin: String,
 }
+
+/// Nothing is measured of a node with switches, and a second build of everything takes minutes.
+const QUICKER: &[(&str, &str)] =
+    &[("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")];
 
 /// Builds the programs with the profile of this test, unless that has been done, and prints what was built.
 ///
@@ -29,6 +33,18 @@ pub struct Binaries {
 pub async fn binaries() -> anyhow::Result<&'static Binaries> {
     static BUILT: OnceCell<Binaries> = OnceCell::const_new();
     BUILT.get_or_try_init(|| async { tokio::task::spawn_blocking(build).await? }).await
+}
+
+/// As [`binaries`], with a node whose faults can be switched. It lies in a target folder of its own, so that nobody takes
+/// it for the one that is shipped.
+///
+/// # Errors
+/// As [`binaries`].
+pub async fn binaries_with_faults() -> anyhow::Result<&'static Binaries> {
+    static BUILT: OnceCell<Binaries> = OnceCell::const_new();
+    let agent = binaries().await?.agent.clone();
+    let build = async || tokio::task::spawn_blocking(move || build_with_faults(agent)).await?;
+    BUILT.get_or_try_init(build).await
 }
 
 /// What is measured by a program that holds what it measures: commit, profile and features.
@@ -42,30 +58,60 @@ pub fn build_under_test() -> anyhow::Result<String> {
 
 fn build() -> anyhow::Result<Binaries> {
     let place = Place::of_this_test()?;
-    let root = workspace_root()?;
+    let messages = cargo_build(&["--package", "rollcall-node", "--package", "rollcall-agent"], &place)?;
+    let built = Binaries {
+        rollcall: executable(&messages, "rollcall")?,
+        agent: executable(&messages, "rollcall-agent")?,
+        origin: format!("commit {} ({}), default features", commit(workspace_root()?), place.profile),
+    };
+    built.say();
+    Ok(built)
+}
+
+fn build_with_faults(agent: PathBuf) -> anyhow::Result<Binaries> {
+    let mut place = Place::of_this_test()?;
+    place.target_dir.push("fault-injection");
+    place.variables = QUICKER;
+    let messages = cargo_build(&["--package", "rollcall-node", "--features", "fault-injection"], &place)?;
+    let built = Binaries {
+        rollcall: executable(&messages, "rollcall")?,
+        agent,
+        origin: format!(
+            "commit {} ({}), with fault-injection, without LTO",
+            commit(workspace_root()?),
+            place.profile
+        ),
+    };
+    built.say();
+    Ok(built)
+}
+
+impl Binaries {
+    /// Past libtest's capture: it belongs to the whole run, not to the test that happened to come first.
+    fn say(&self) {
+        let line = format!("testing {} of {}\n", self.rollcall.display(), self.origin);
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+/// Builds programs, and gives cargo's messages.
+fn cargo_build(what: &[&str], place: &Place) -> anyhow::Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     forget_outer_cargo(&mut command);
     let output = command
-        .current_dir(root)
+        .current_dir(workspace_root()?)
         .args(["build", "--message-format=json-render-diagnostics", "--profile", &place.profile])
-        .args(["--package", "rollcall-node", "--package", "rollcall-agent", "--bins"])
+        .args(what)
+        .arg("--bins")
+        .envs(place.variables.iter().copied())
         .arg("--target-dir")
         .arg(&place.target_dir)
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
     ensure!(output.status.success(), "the programs under test do not build");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let built = Binaries {
-        rollcall: executable(&messages, "rollcall")?,
-        agent: executable(&messages, "rollcall-agent")?,
-        origin: format!("commit {} ({})", commit(root), place.profile),
-    };
-    let line = format!("testing {} of {}\n", built.rollcall.display(), built.origin);
-    // Past libtest's capture: it belongs to the whole run, not to the test that happened to come first.
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    Ok(built)
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Takes what an outer cargo tells this test of itself from a command's environment. Build scripts that look at it (ring's
@@ -84,6 +130,8 @@ fn forget_outer_cargo(command: &mut Command) {
 struct Place {
     target_dir: PathBuf,
     profile: String,
+    /// What the profile is changed by.
+    variables: &'static [(&'static str, &'static str)],
 }
 
 impl Place {
@@ -94,7 +142,7 @@ impl Place {
         let target_dir = folder.parent().context("this test was not built by cargo")?.to_owned();
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let profile = if name == "debug" { "dev".into() } else { name.into_owned() };
-        Ok(Self { target_dir, profile })
+        Ok(Self { target_dir, profile, variables: &[] })
     }
 }
 

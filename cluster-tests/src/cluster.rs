@@ -5,10 +5,12 @@ use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc, time::Duration};
 use anyhow::{Context, ensure};
 use rollcall_agent::Access;
 use rollcall_proto::api::{NodeRole, NodeState};
+use rollcall_registry::faults::Switch;
 
 use crate::{
-    Addresses, Binaries, Certificates, ClusterPlan, Network, Node, Scratch, binaries, node::NodePlan,
-    ports::PortBlock, turn::Turn, wait::wait_until,
+    Addresses, Binaries, Certificates, ClusterPlan, Network, Node, Scratch, binaries,
+    binaries::binaries_with_faults, faults::FaultFile, node::NodePlan, ports::PortBlock, turn::Turn,
+    wait::wait_until,
 };
 
 /// What the nodes log, as `--log-level` takes it: `CLUSTER_TESTS_LOG=info,rollcall_registry=debug cargo test …`.
@@ -48,7 +50,8 @@ impl Cluster {
     }
 
     pub(crate) async fn prepare(plan: ClusterPlan) -> anyhow::Result<Self> {
-        let binaries = binaries().await?.clone();
+        let binaries =
+            if plan.has_faults { binaries_with_faults().await? } else { binaries().await? }.clone();
         let turn = if plan.beside_another { None } else { Some(Turn::take().await?) };
         let scratch = Scratch::new("cluster")?;
         let certificates = match plan.is_secured {
@@ -104,6 +107,7 @@ impl Cluster {
                 access: self.access()?,
                 logs: self.scratch.folder("logs")?,
                 namespace: host.map(|host| host.namespace),
+                faults: self.faults(&name)?,
             },
             &self.binaries,
         );
@@ -146,6 +150,11 @@ impl Cluster {
             write("access.toml", ANYBODY_ANYTHING)?;
         }
         Ok(self.plan.access.iter().try_for_each(|(name, text)| write(name, text))?)
+    }
+
+    fn faults(&self, name: &str) -> anyhow::Result<Option<FaultFile>> {
+        let file = || anyhow::Ok(FaultFile::new(self.scratch.folder("faults")?.join(name)));
+        self.plan.has_faults.then(file).transpose()
     }
 
     /// How the harness comes in; `None`: everything is plain.
@@ -195,6 +204,17 @@ impl Cluster {
             .map(|(one, number)| one.map(|one| format!("{}:{}", host(number), one.peer)))
             .collect::<Result<_, _>>()?;
         Ok(peers.join(","))
+    }
+
+    /// Switches exactly these faults on, on all nodes.
+    ///
+    /// # Errors
+    /// See [`Node::switch`].
+    pub async fn switch(&self, on: &[Switch]) -> anyhow::Result<()> {
+        for node in &self.nodes {
+            node.switch(on).await?;
+        }
+        Ok(())
     }
 
     /// A node by its name.

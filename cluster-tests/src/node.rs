@@ -13,9 +13,10 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use parking_lot::Mutex;
 use rollcall_agent::Access;
+use rollcall_registry::faults::Switch;
 use rustix::process::Signal;
 
-use crate::{Api, Binaries, Process, http, limits, ports::PortBlock};
+use crate::{Api, Binaries, Process, faults::FaultFile, http, limits, ports::PortBlock};
 
 /// Where a node listens: four ports of one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,7 @@ pub struct Node {
     program: PathBuf,
     namespace: Option<String>,
     access: Option<Access>,
+    faults: Option<FaultFile>,
     boots: AtomicU32,
     running: Mutex<Option<(Process, Wanted)>>,
 }
@@ -85,6 +87,7 @@ pub(crate) struct NodePlan<'a> {
     pub(crate) logs: PathBuf,
     pub(crate) namespace: Option<String>,
     pub(crate) access: Option<Access>,
+    pub(crate) faults: Option<FaultFile>,
 }
 
 impl Node {
@@ -98,6 +101,7 @@ impl Node {
             program: binaries.rollcall.clone(),
             namespace: plan.namespace,
             access: plan.access,
+            faults: plan.faults,
             boots: AtomicU32::new(0),
             running: Mutex::new(None),
         }
@@ -114,6 +118,7 @@ impl Node {
             program: self.program.clone(),
             namespace: self.namespace.clone(),
             access: self.access.clone(),
+            faults: self.faults.clone(),
             boots: AtomicU32::new(self.boots.load(Ordering::Relaxed)),
             running: Mutex::new(None),
         }
@@ -158,16 +163,33 @@ impl Node {
         let mut flags = self.arguments();
         flags.extend(more.iter().map(OsString::from));
         let process = match &self.namespace {
-            None => Process::spawn(&self.name, &self.program, &flags, &log)?,
+            None => Process::spawn_with(&self.name, &self.program, &flags, &log, self.variable())?,
             Some(namespace) => {
                 // `ip netns exec` becomes the program: the process id stays.
                 let mut arguments: Vec<OsString> = vec!["netns".into(), "exec".into(), namespace.into()];
                 arguments.push(self.program.clone().into_os_string());
                 arguments.extend(flags);
-                Process::spawn(&self.name, Path::new("ip"), &arguments, &log)?
+                Process::spawn_with(&self.name, Path::new("ip"), &arguments, &log, self.variable())?
             }
         };
         *running = Some((process, Wanted::Running));
+        Ok(())
+    }
+
+    fn variable(&self) -> Option<(&'static str, &Path)> {
+        self.faults.as_ref().map(FaultFile::variable)
+    }
+
+    /// Switches exactly these faults on, and waits until the process has heard of it, if it runs.
+    ///
+    /// # Errors
+    /// The cluster was not planned with faults; it does not hear of it in time.
+    pub async fn switch(&self, on: &[Switch]) -> anyhow::Result<()> {
+        let faults = self.faults.as_ref().with_context(|| format!("{} has no faults", self.name))?;
+        faults.write(on)?;
+        if self.is_running() {
+            faults.heard(on).await.with_context(|| format!("node {}", self.name))?;
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@ pub struct ClusterPlan {
     pub(crate) is_secured: bool,
     pub(crate) access: Vec<(String, String)>,
     pub(crate) is_advertised: bool,
+    pub(crate) has_faults: bool,
 }
 
 impl ClusterPlan {
@@ -27,6 +28,7 @@ impl ClusterPlan {
             is_secured: false,
             access: Vec::new(),
             is_advertised: false,
+            has_faults: false,
         }
     }
 
@@ -81,6 +83,13 @@ impl ClusterPlan {
     #[must_use]
     pub fn advertised(mut self) -> Self {
         self.is_advertised = true;
+        self
+    }
+
+    /// Takes nodes whose faults can be switched, see [`crate::Node::switch`].
+    #[must_use]
+    pub fn with_faults(mut self) -> Self {
+        self.has_faults = true;
         self
     }
 

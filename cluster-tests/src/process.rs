@@ -31,11 +31,26 @@ impl Process {
     /// # Errors
     /// The program or the log cannot be opened.
     pub fn spawn(name: &str, program: &Path, arguments: &[OsString], log: &Path) -> anyhow::Result<Self> {
+        Self::spawn_with(name, program, arguments, log, None)
+    }
+
+    /// As [`Process::spawn`], with a variable in its environment.
+    ///
+    /// # Errors
+    /// As [`Process::spawn`].
+    pub(crate) fn spawn_with(
+        name: &str,
+        program: &Path,
+        arguments: &[OsString],
+        log: &Path,
+        variable: Option<(&str, &Path)>,
+    ) -> anyhow::Result<Self> {
         let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = Command::new(program);
         command.args(arguments).process_group(0).stdin(Stdio::null());
         command.stdout(output.try_clone()?).stderr(output);
         forget_settings(&mut command);
+        command.envs(variable);
         let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         warden::watch(child.id());
         Ok(Self { name: name.to_owned(), child, log: log.to_owned(), ended: None })

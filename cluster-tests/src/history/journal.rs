@@ -1,18 +1,20 @@
 //! The journal of a run: everybody writes, the checkers read when all is over.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::{CallRecord, Ending, Execution, OwnershipRecord, Sight};
+use super::{CallRecord, Ending, Execution, OwnershipRecord, ReplicaSight, Sight};
 
 /// All that was recorded since the run began. A run lasts a minute at most, so nothing here is bounded.
 #[derive(Debug)]
 pub struct Journal {
     begun: Instant,
+    begun_by_wall: SystemTime,
     calls: Mutex<Vec<CallRecord>>,
     executions: Mutex<Vec<Execution>>,
     owners: Mutex<Vec<OwnershipRecord>>,
+    replicas: Mutex<Vec<ReplicaSight>>,
 }
 
 /// A call whose caller still waits.
@@ -23,9 +25,11 @@ impl Default for Journal {
     fn default() -> Self {
         Self {
             begun: Instant::now(),
+            begun_by_wall: SystemTime::now(),
             calls: Mutex::default(),
             executions: Mutex::default(),
             owners: Mutex::default(),
+            replicas: Mutex::default(),
         }
     }
 }
@@ -34,6 +38,11 @@ impl Journal {
     /// The time since the run began.
     pub fn now(&self) -> Duration {
         self.begun.elapsed()
+    }
+
+    /// When the run began, by the wall clock and since 1970.
+    pub fn begun_by_wall(&self) -> Duration {
+        self.begun_by_wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 
     /// A call is being sent.
@@ -83,6 +92,17 @@ impl Journal {
     pub fn saw(&self, device_id: &str, from: Duration, sight: Sight) {
         let record = OwnershipRecord { device_id: device_id.to_owned(), from, to: self.now(), sight };
         self.owners.lock().push(record);
+    }
+
+    /// A node's own replica was asked at `from` who holds a device, and the answer is there.
+    pub fn read(&self, by: &str, device_id: &str, from: Duration, epoch: Option<u64>) {
+        let (by, device_id, to) = (by.to_owned(), device_id.to_owned(), self.now());
+        self.replicas.lock().push(ReplicaSight { by, device_id, from, to, epoch });
+    }
+
+    /// All that replicas said so far, in the order of the answers.
+    pub fn replicas(&self) -> Vec<ReplicaSight> {
+        self.replicas.lock().clone()
     }
 
     /// All calls so far, in the order of their sending.

@@ -6,8 +6,12 @@ mod calls;
 mod executions;
 mod journal;
 mod ownership;
+mod replicas;
+mod syncs;
 
 pub use calls::{CallRecord, Ending, Known};
 pub use executions::Execution;
 pub use journal::{Journal, OpenCall};
 pub use ownership::{OwnershipRecord, Sight};
+pub use replicas::ReplicaSight;
+pub use syncs::SyncRecord;

@@ -30,6 +30,8 @@ pub struct Tally {
     /// The first violations, with their seeds.
     pub words: Vec<String>,
     samples: BTreeMap<&'static str, Vec<Duration>>,
+    /// How many of how many, by name.
+    counts: BTreeMap<&'static str, (u64, u64)>,
 }
 
 /// All rows of a run.
@@ -60,6 +62,10 @@ impl Ledger {
         }
         for sample in &outcome.samples {
             tally.samples.entry(sample.name).or_default().push(sample.took);
+        }
+        for count in &outcome.counts {
+            let (counted, of) = tally.counts.entry(count.name).or_default();
+            (*counted, *of) = (*counted + count.counted, *of + count.of);
         }
     }
 
@@ -107,6 +113,11 @@ impl Tally {
             (*name, sorted.len(), at(50), p99, at(100))
         };
         self.samples.iter().filter(|(_, samples)| !samples.is_empty()).map(spread).collect()
+    }
+
+    /// What was counted, over all runs: its name, how many, of how many.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64, u64)> + '_ {
+        self.counts.iter().map(|(name, (counted, of))| (*name, *counted, *of))
     }
 
     /// Targets that the samples miss.

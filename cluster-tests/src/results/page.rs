@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use anyhow::ensure;
 
-use super::{Ledger, Provenance};
+use super::{Ledger, Provenance, Tally};
 use crate::rows::Row;
 
 /// The first words of the file: nobody else writes it.
@@ -31,7 +31,7 @@ pub fn table(ledger: &Ledger, rows: &[&Row]) -> String {
         let tally = ledger.tally(row.number);
         let measured = match &tally.not_run {
             Some(why) => format!("NOT RUN: {why}"),
-            None => tally.spreads().into_iter().map(spread).collect::<Vec<_>>().join("; "),
+            None => measured(&tally),
         };
         let missed = tally.missed(row);
         let target = match (row.targets.is_empty(), missed.is_empty()) {
@@ -54,6 +54,11 @@ pub fn table(ledger: &Ledger, rows: &[&Row]) -> String {
         );
     }
     text
+}
+
+fn measured(tally: &Tally) -> String {
+    let counts = tally.counts().map(|(name, counted, of)| format!("{name}: {counted} of {of}"));
+    tally.spreads().into_iter().map(spread).chain(counts).collect::<Vec<_>>().join("; ")
 }
 
 fn spread((name, n, p50, p99, most): (&str, usize, Duration, Option<Duration>, Duration)) -> String {

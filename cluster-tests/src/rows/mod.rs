@@ -13,13 +13,15 @@ mod row_06_one_way_partition;
 mod row_07_quorum_lost;
 mod row_08_holder_paused;
 mod row_09_two_connects_at_once;
+mod row_10_rolling_restart;
 mod row_11_all_killed_at_once;
 mod row_12_disk_lost;
 mod row_13_disk_set_back;
+mod row_14_slow_fsyncs;
 mod row_15_reconnect_storm;
 mod row_16_device_that_never_answers;
 mod row_17_large_beside_small;
-mod row_18_disk_full;
+mod row_18_disk_fails;
 mod row_19_callers_node_killed;
 mod row_20_host_lost;
 mod row_21_link_down;
@@ -27,7 +29,7 @@ mod row_22_return_after_node_down;
 mod row_23_drain_without_quorum;
 mod row_25_restore_beside_the_old;
 
-pub use outcome::{Bite, Outcome, Sample};
+pub use outcome::{Bite, Count, Outcome, Sample};
 pub use play::{Stages, play};
 pub use row::{Most, Row, Target};
 
@@ -42,13 +44,15 @@ pub const ROWS: &[Row] = &[
     row_07_quorum_lost::ROW,
     row_08_holder_paused::ROW,
     row_09_two_connects_at_once::ROW,
+    row_10_rolling_restart::ROW,
     row_11_all_killed_at_once::ROW,
     row_12_disk_lost::ROW,
     row_13_disk_set_back::ROW,
+    row_14_slow_fsyncs::ROW,
     row_15_reconnect_storm::ROW,
     row_16_device_that_never_answers::ROW,
     row_17_large_beside_small::ROW,
-    row_18_disk_full::ROW,
+    row_18_disk_fails::ROW,
     row_19_callers_node_killed::ROW,
     row_20_host_lost::ROW,
     row_21_link_down::ROW,

@@ -38,18 +38,38 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// What was measured.
     pub samples: Vec<Sample>,
+    /// What was counted: of so many, so many.
+    pub counts: Vec<Count>,
+}
+
+/// So many of so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// What was counted.
+    pub name: &'static str,
+    /// How many of them.
+    pub counted: u64,
+    /// How many there were.
+    pub of: u64,
 }
 
 impl Outcome {
     /// A run with these violations and no samples yet.
     pub fn new(bite: Bite, violations: Vec<Violation>) -> Self {
-        Self { bite, violations, samples: Vec::new() }
+        Self { bite, violations, samples: Vec::new(), counts: Vec::new() }
     }
 
     /// Adds what was measured.
     #[must_use]
     pub fn measured(mut self, name: &'static str, took: impl IntoIterator<Item = Duration>) -> Self {
         self.samples.extend(took.into_iter().map(|took| Sample { name, took }));
+        self
+    }
+
+    /// Adds what was counted.
+    #[must_use]
+    pub fn counted(mut self, name: &'static str, counted: usize, of: usize) -> Self {
+        self.counts.push(Count { name, counted: counted as u64, of: of as u64 });
         self
     }
 }

@@ -1,6 +1,4 @@
-//! Playing a row: on a stage that is set once a ground, and given up as soon as something went wrong on it.
-
-use std::collections::HashMap;
+//! Playing a row: on a stage that stays while its ground does, and is given up as soon as something went wrong on it.
 
 use anyhow::Context;
 
@@ -10,41 +8,48 @@ use crate::{
     stage::{Ground, Stage},
 };
 
-/// The stages that are set.
+/// The stage that is set, if one is: each takes a turn on this machine, and an idle one would take time from the others.
 #[derive(Debug, Default)]
 pub struct Stages {
-    set: HashMap<Ground, Stage>,
+    set: Option<(Ground, Stage)>,
 }
 
 impl Stages {
     /// The stage on this ground, set if it is not; nothing where the ground is not permitted.
     async fn on(&mut self, ground: Ground, seed: u64) -> anyhow::Result<Option<Stage>> {
-        match self.set.remove(&ground) {
-            Some(stage) => Ok(Some(stage)),
-            None => Stage::set(ground, seed).await,
+        match self.set.take() {
+            Some((same, stage)) if same == ground => return Ok(Some(stage)),
+            Some((_, other)) => other.finish().await.context("the stage before was not well")?,
+            None => {}
         }
+        Stage::set(ground, seed).await
     }
 
-    /// Ends all of them.
+    /// Ends the one that is set.
     ///
     /// # Errors
     /// A node was not well.
     pub async fn finish(self) -> anyhow::Result<()> {
-        for stage in self.set.into_values() {
-            stage.finish().await?;
+        match self.set {
+            Some((_, stage)) => stage.finish().await,
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
-/// Plays a row once. Nothing: its ground is not permitted here.
+/// Plays a row once, on a ground of its own. Nothing: that is not permitted here.
 ///
 /// After a violation, or an error, the logs and data of the run stay, and the next run gets a new stage.
 ///
 /// # Errors
 /// The harness' own trouble: nothing can be said of the row.
-pub async fn play(row: &Row, seed: u64, stages: &mut Stages) -> anyhow::Result<Option<Outcome>> {
-    let Some(mut stage) = stages.on(row.ground, seed).await.context("the stage could not be set")? else {
+pub async fn play(
+    row: &Row,
+    ground: Ground,
+    seed: u64,
+    stages: &mut Stages,
+) -> anyhow::Result<Option<Outcome>> {
+    let Some(mut stage) = stages.on(ground, seed).await.context("the stage could not be set")? else {
         return Ok(None);
     };
     stage.begin(seed).await.with_context(|| kept(&stage, row, seed))?;
@@ -57,7 +62,7 @@ pub async fn play(row: &Row, seed: u64, stages: &mut Stages) -> anyhow::Result<O
         ),
     };
     if outcome.violations.is_empty() {
-        stages.set.insert(row.ground, stage);
+        stages.set = Some((ground, stage));
     } else {
         keep_journal(&stage)?;
         eprintln!("{}", kept(&stage, row, seed));
@@ -69,10 +74,11 @@ pub async fn play(row: &Row, seed: u64, stages: &mut Stages) -> anyhow::Result<O
 fn kept(stage: &Stage, row: &Row, seed: u64) -> String {
     format!(
         "row {} with seed {seed}: logs, data and journal are kept in {}; again: \
-         cargo run --release -p rollcall-cluster-tests --bin torture -- --row {} --seed {seed} --runs 1",
+         cargo run --release -p rollcall-cluster-tests --bin torture -- --row {} --ground {:?} --seed {seed} --runs 1",
         row.number,
         stage.cluster.scratch().path().display(),
-        row.number
+        row.number,
+        stage.ground()
     )
 }
 

@@ -14,8 +14,8 @@ pub struct Row {
     pub number: u8,
     /// What happens.
     pub event: &'static str,
-    /// What it needs.
-    pub ground: Ground,
+    /// What it needs; if there are several, runs take turns.
+    pub grounds: &'static [Ground],
     /// How often the fault is to bite in a long run.
     pub bites_wanted: u32,
     /// What its samples must not exceed. Judged over many runs of release builds on a machine that does nothing else,

@@ -18,7 +18,7 @@ const WITHOUT_IT: Duration = Duration::from_secs(2);
 pub(super) const ROW: Row = Row {
     number: 1,
     event: "a follower killed, holds none of the called devices",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 20,
     targets: &[],
     play: |stage| play(stage).boxed_local(),

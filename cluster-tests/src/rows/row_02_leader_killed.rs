@@ -20,7 +20,7 @@ use crate::{
 pub(super) const ROW: Row = Row {
     number: 2,
     event: "the leader killed, holds none of the called devices",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 100,
     targets: &[Target { sample: "connect pause", most: Most::Of(Duration::from_millis(1_500)) }],
     play: |stage| play(stage).boxed_local(),

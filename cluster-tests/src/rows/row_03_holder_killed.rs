@@ -31,7 +31,7 @@ pub(super) const BACK: Duration = Duration::from_millis(2_200);
 pub(super) const ROW: Row = Row {
     number: 3,
     event: "the holder killed (kill -9)",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 20,
     targets: &[
         Target { sample: "refused after", most: Most::Of(Duration::from_secs(1)) },

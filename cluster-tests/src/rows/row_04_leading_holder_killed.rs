@@ -20,7 +20,7 @@ const ELECTION: Duration = Duration::from_millis(1_500);
 pub(super) const ROW: Row = Row {
     number: 4,
     event: "the leader killed, which is the holder",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 20,
     targets: &[
         Target { sample: "connect pause", most: Most::Of(ELECTION) },

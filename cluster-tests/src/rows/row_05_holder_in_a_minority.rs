@@ -24,7 +24,7 @@ const APART: Duration = Duration::from_secs(3);
 pub(super) const ROW: Row = Row {
     number: 5,
     event: "the holder in a minority partition",
-    ground: Ground::OwnNetwork,
+    grounds: &[Ground::OwnNetwork, Ground::OwnNetworkFenced],
     bites_wanted: 20,
     targets: &[Target { sample: "refused after", most: Most::Of(Duration::from_secs(1)) }],
     play: |stage| play(stage).boxed_local(),

@@ -22,7 +22,7 @@ const APART: Duration = Duration::from_secs(2);
 pub(super) const ROW: Row = Row {
     number: 6,
     event: "one-way partition",
-    ground: Ground::OwnNetwork,
+    grounds: &[Ground::OwnNetwork, Ground::OwnNetworkFenced],
     bites_wanted: 20,
     targets: &[],
     play: |stage| play(stage).boxed_local(),

@@ -24,7 +24,7 @@ const ALONE: Duration = Duration::from_secs(6);
 pub(super) const ROW: Row = Row {
     number: 7,
     event: "quorum lost",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 20,
     targets: &[],
     play: |stage| play(stage).boxed_local(),

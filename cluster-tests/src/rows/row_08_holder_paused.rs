@@ -23,7 +23,7 @@ const AWAKE: Duration = Duration::from_secs(2);
 pub(super) const ROW: Row = Row {
     number: 8,
     event: "the holder paused beyond its lease, then resumed",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback, Ground::Fenced],
     bites_wanted: 20,
     targets: &[Target { sample: "refused after", most: Most::Of(Duration::from_secs(1)) }],
     play: |stage| play(stage).boxed_local(),

@@ -23,7 +23,7 @@ const APART_US: u64 = 3_000;
 pub(super) const ROW: Row = Row {
     number: 9,
     event: "the same device connects on two nodes at once",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 20,
     targets: &[Target { sample: "loser told", most: Most::Of(Duration::from_secs(1)) }],
     play: |stage| play(stage).boxed_local(),

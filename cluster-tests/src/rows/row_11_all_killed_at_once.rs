@@ -19,7 +19,7 @@ const RECORDS: usize = 5;
 pub(super) const ROW: Row = Row {
     number: 11,
     event: "all nodes killed at once and started again",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 5,
     targets: &[Target { sample: "ready", most: Most::Of(Duration::from_secs(10)) }],
     play: |stage| play(stage).boxed_local(),

@@ -18,7 +18,7 @@ use crate::{
 pub(super) const ROW: Row = Row {
     number: 12,
     event: "a voter's disk lost",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 5,
     targets: &[],
     play: |stage| play(stage).boxed_local(),

@@ -20,7 +20,7 @@ const CHANGES: usize = 10;
 pub(super) const ROW: Row = Row {
     number: 13,
     event: "a voter restarted from an old copy of its disk",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 5,
     targets: &[],
     play: |stage| play(stage).boxed_local(),

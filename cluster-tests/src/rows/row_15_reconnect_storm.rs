@@ -27,7 +27,7 @@ const MOST_WAVES: usize = 10;
 pub(super) const ROW: Row = Row {
     number: 15,
     event: "reconnect storm: all devices of one node at once",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 20,
     targets: &[Target { sample: "call in storm", most: Most::Times(2, "call in calm") }],
     play: |stage| play(stage).boxed_local(),

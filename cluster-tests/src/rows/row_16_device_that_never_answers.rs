@@ -30,7 +30,7 @@ const TIMEOUT_SECONDS: i64 = 3;
 pub(super) const ROW: Row = Row {
     number: 16,
     event: "a device that reads slowly or never answers",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 20,
     targets: &[Target { sample: "call beside it", most: Most::Times(2, "call in calm") }],
     play: |stage| play(stage).boxed_local(),

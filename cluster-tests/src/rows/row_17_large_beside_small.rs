@@ -32,7 +32,7 @@ const BESIDE: Duration = Duration::from_secs(4);
 pub(super) const ROW: Row = Row {
     number: 17,
     event: "500 KB replies and 20 s calls beside small ones",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 20,
     targets: &[Target { sample: "call beside large ones", most: Most::Times(2, "call in calm") }],
     play: |stage| play(stage).boxed_local(),

@@ -19,7 +19,7 @@ const NAP: Duration = Duration::from_millis(3_000);
 pub(super) const ROW: Row = Row {
     number: 19,
     event: "the caller's node killed with calls in flight",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 20,
     targets: &[],
     play: |stage| play(stage).boxed_local(),

@@ -22,7 +22,7 @@ const AWAY_FOR: Duration = Duration::from_secs(1);
 pub(super) const ROW: Row = Row {
     number: 20,
     event: "the holder's host lost without RST (packets dropped)",
-    ground: Ground::OwnNetwork,
+    grounds: &[Ground::OwnNetwork],
     bites_wanted: 20,
     targets: &[Target { sample: "refused after", most: Most::Of(Duration::from_secs(1)) }],
     play: |stage| play(stage).boxed_local(),

@@ -26,7 +26,7 @@ const NOTICED: Duration = Duration::from_secs(2);
 pub(super) const ROW: Row = Row {
     number: 21,
     event: "the link between the caller's node and the holder down, both with a leader",
-    ground: Ground::OwnNetwork,
+    grounds: &[Ground::OwnNetwork],
     bites_wanted: 20,
     targets: &[Target { sample: "refused after", most: Most::Of(Duration::from_secs(1)) }],
     play: |stage| play(stage).boxed_local(),

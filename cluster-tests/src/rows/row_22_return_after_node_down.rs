@@ -23,7 +23,7 @@ const WATCHED: Duration = Duration::from_secs(2);
 pub(super) const ROW: Row = Row {
     number: 22,
     event: "a node returns after its NodeDown",
-    ground: Ground::PatientDevices,
+    grounds: &[Ground::PatientDevices],
     bites_wanted: 20,
     targets: &[],
     play: |stage| play(stage).boxed_local(),

@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_millis(11_000);
 pub(super) const ROW: Row = Row {
     number: 23,
     event: "drain without quorum",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 20,
     targets: &[Target { sample: "exit", most: Most::Of(GRACE) }],
     play: |stage| play(stage).boxed_local(),

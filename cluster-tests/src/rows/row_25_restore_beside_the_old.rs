@@ -14,7 +14,7 @@ use crate::{
 pub(super) const ROW: Row = Row {
     number: 25,
     event: "restore into a new cluster while the old one lives",
-    ground: Ground::Loopback,
+    grounds: &[Ground::Loopback],
     bites_wanted: 20,
     targets: &[],
     play: |stage| play(stage).boxed_local(),

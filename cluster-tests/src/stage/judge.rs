@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use rollcall_agent::AgentState;
 use rollcall_proto::api::SaveSnapshotRequest;
 
-use super::{Load, Stage, scene::CAPACITY};
+use super::{Load, Stage, pending_tables, scene::CAPACITY};
 use crate::{
     HEAL_PATIENCE, Node, SPREAD_PATIENCE,
     invariants::{self, Replica, Seen, Violation},
@@ -22,29 +22,14 @@ impl Stage {
         if let Err(error) = self.healed().await {
             found.push(Violation::of("heals", format!("{error:#}")));
         }
-        found.extend(self.judge_history());
+        found.extend(invariants::of_history(&self.journal, CAPACITY as usize));
         found.extend(self.judge_rows().await);
-        found.extend(self.judge_tables().await);
+        found.extend(pending_tables(&self.cluster).await);
         found.extend(self.judge_replicas().await);
         if let Err(error) = self.cluster.check_health() {
             found.push(Violation::of("nodes_are_well", format!("{error:#}")));
         }
         found
-    }
-
-    fn judge_history(&self) -> Vec<Violation> {
-        let (calls, executions, owners) =
-            (self.journal.calls(), self.journal.executions(), self.journal.owners());
-        [
-            invariants::calls_accounted(&calls),
-            invariants::at_most_once(&calls, &executions),
-            invariants::honest_outcomes(&calls, &executions),
-            invariants::within_capacity(&executions, CAPACITY as usize),
-            invariants::no_old_epoch(&executions, &owners),
-            invariants::epochs_rise(&owners),
-            invariants::owner_linearizable(&owners),
-        ]
-        .concat()
     }
 
     async fn judge_rows(&self) -> Vec<Violation> {
@@ -79,24 +64,6 @@ impl Stage {
             }
         }
         Ok(seen)
-    }
-
-    async fn judge_tables(&self) -> Vec<Violation> {
-        let mut last = Vec::new();
-        let emptied = wait_until("nothing is pending", SPREAD_PATIENCE, async || {
-            last.clear();
-            for node in self.cluster.running() {
-                let (_, page) = node.get("/metrics").await?;
-                last.extend(invariants::tables_empty(&node.name, &page));
-            }
-            ensure!(last.is_empty(), "{last:?}");
-            Ok(())
-        })
-        .await;
-        match emptied {
-            Err(error) if last.is_empty() => vec![Violation::of("tables_empty", format!("{error:#}"))],
-            Ok(()) | Err(_) => last,
-        }
     }
 
     /// Replicas are compared whenever two of them are at one index; all must have been at least once.

@@ -14,7 +14,10 @@ use rollcall_proto::api::{Consistency, GetDeviceRequest, InvokeRequest, InvokeRe
 use tokio::{task::JoinSet, time::timeout};
 use tonic::Status;
 
-use super::scene::GROUP;
+use super::{
+    door::{Door, Doors},
+    scene::GROUP,
+};
 use crate::{
     Api, Node, SPREAD_PATIENCE, call,
     history::{Ending, Journal, Sight},
@@ -39,14 +42,23 @@ pub struct LoadPlan {
     pub through: Vec<Arc<Node>>,
     /// The devices that are called by name. An empty name calls the group.
     pub devices: Vec<String>,
-    /// Callers at each node.
+    /// Callers at each door.
     pub callers: u64,
+    /// What they know of the nodes.
+    pub doors: Doors,
 }
 
 impl LoadPlan {
     /// Two callers at each of these nodes, to these devices.
     pub fn new(through: Vec<Arc<Node>>, devices: Vec<String>) -> Self {
-        Self { through, devices, callers: 2 }
+        Self { through, devices, callers: 2, doors: Doors::OneNode }
+    }
+
+    /// Six callers who have all of these nodes, and call on through another when one is gone.
+    #[must_use]
+    pub fn by_clients(mut self) -> Self {
+        (self.callers, self.doors) = (6, Doors::AnyNode);
+        self
     }
 }
 
@@ -60,14 +72,13 @@ pub struct Load {
 }
 
 impl Load {
-    pub(super) fn start(plan: LoadPlan, journal: Arc<Journal>, run: u32) -> Self {
+    pub(super) fn start(plan: LoadPlan, journal: Arc<Journal>, run: u32) -> anyhow::Result<Self> {
         let (stop, mut tasks) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
         let numbers = Arc::new(AtomicU64::new(0));
-        for node in &plan.through {
-            let Ok(api) = node.api() else { continue };
+        for door in Door::of(plan.doors, &plan.through)? {
             for _ in 0..plan.callers {
                 let caller = Caller {
-                    api: api.clone(),
+                    door: door.clone(),
                     devices: plan.devices.clone(),
                     journal: journal.clone(),
                     run,
@@ -75,19 +86,25 @@ impl Load {
                 };
                 tasks.spawn(caller.call_until(stop.clone()));
             }
-            tasks.spawn(read_until(stop.clone(), api, plan.devices.clone(), journal.clone()));
         }
-        Self { plan, journal, stop, tasks }
+        for node in &plan.through {
+            tasks.spawn(read_until(stop.clone(), node.api()?, plan.devices.clone(), journal.clone()));
+        }
+        Ok(Self { plan, journal, stop, tasks })
     }
 
     pub(super) async fn warmed_up(self) -> anyhow::Result<Self> {
         wait_until("calls are answered through every node", SPREAD_PATIENCE, async || {
             let calls = self.journal.calls();
-            for node in &self.plan.through {
+            let doors = match self.plan.doors {
+                Doors::OneNode => self.plan.through.iter().map(|node| node.name.as_str()).collect(),
+                Doors::AnyNode => vec!["any"],
+            };
+            for door in doors {
                 let answered = calls
                     .iter()
-                    .filter(|call| call.through == node.name && call.ending().is_some_and(Ending::is_answer));
-                ensure!(answered.count() >= 3, "few are through {}", node.name);
+                    .filter(|call| call.through == door && call.ending().is_some_and(Ending::is_answer));
+                ensure!(answered.count() >= 3, "few are through {door}");
             }
             Ok(())
         })
@@ -103,7 +120,7 @@ impl Load {
 }
 
 struct Caller {
-    api: Api,
+    door: Door,
     devices: Vec<String>,
     journal: Arc<Journal>,
     run: u32,
@@ -118,12 +135,11 @@ impl Caller {
             let open = self.journal.sent(
                 &request.request_id,
                 &request.device_id,
-                &self.api.node,
+                self.door.name(),
                 request.idempotent,
             );
-            let answer = timeout(CALLER_PATIENCE, self.api.call(request)).await;
-            let ending = match answer {
-                Ok(answer) => ending(answer),
+            let ending = match timeout(CALLER_PATIENCE, self.door.call(request)).await {
+                Ok(ending) => ending,
                 Err(_) => Ending::Lost { why: format!("nothing for {CALLER_PATIENCE:?}") },
             };
             // A node that is gone is not asked a thousand times a second.
@@ -148,7 +164,7 @@ impl Caller {
 }
 
 /// How a call ended, as its caller saw it.
-pub(super) fn ending(answer: Result<InvokeResponse, Status>) -> Ending {
+pub(crate) fn ending(answer: Result<InvokeResponse, Status>) -> Ending {
     match answer {
         Ok(answer) => {
             Ending::Answered { device_id: answer.device_id, node: answer.node, epoch: answer.epoch }

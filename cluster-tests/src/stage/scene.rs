@@ -52,19 +52,16 @@ impl Stage {
     /// # Errors
     /// It does not start.
     pub async fn set(ground: Ground, seed: u64) -> anyhow::Result<Option<Self>> {
-        let disk = match ground {
-            Ground::SmallDisk => match small_disk()? {
-                Some(disk) => Some(disk),
-                None => return Ok(None),
-            },
-            Ground::Loopback | Ground::PatientDevices | Ground::OwnNetwork => None,
-        };
+        let disk = if ground == Ground::SmallDisk { small_disk()? } else { None };
+        if ground == Ground::SmallDisk && disk.is_none() {
+            return Ok(None);
+        }
         let mut plan = ground.plan();
         if let Some((_, scratch)) = &disk {
             plan = plan.data_dir(SMALL, &scratch.path().join("small").join(SMALL));
         }
         let cluster = plan.prepare().await?;
-        if ground == Ground::OwnNetwork && cluster.network().is_none() {
+        if ground.has_network() && cluster.network().is_none() {
             cluster.finish().await?;
             return Ok(None);
         }
@@ -161,7 +158,7 @@ impl Stage {
     /// # Errors
     /// They are not in time.
     pub async fn load(&self, plan: LoadPlan) -> anyhow::Result<Load> {
-        Load::start(plan, self.journal.clone(), self.run).warmed_up().await
+        Load::start(plan, self.journal.clone(), self.run)?.warmed_up().await
     }
 
     /// Calls that take so long, one to each of these devices, sent now through a node; waits until their handlers run.

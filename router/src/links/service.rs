@@ -243,7 +243,7 @@ impl Forward {
     fn newest_epoch<R: Registrar>(&self, sessions: &DeviceSessions<R>) -> Epoch {
         match sessions.registry.routes().route(&self.call.namespace, &self.call.device_id) {
             Route::Held { session, .. } => session.epoch,
-            Route::NotConnected | Route::Disabled => Epoch(self.call.epoch),
+            Route::NotConnected | Route::Disabled { .. } => Epoch(self.call.epoch),
         }
     }
 
