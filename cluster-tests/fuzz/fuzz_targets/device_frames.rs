@@ -1,0 +1,8 @@
+//! Fuzzes `readers::device_frames`.
+#![no_main]
+
+#[path = "../../tests/foreign_bytes/readers.rs"]
+#[allow(dead_code, reason = "each target fuzzes one of them")]
+mod readers;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| readers::device_frames(bytes));
