@@ -15,11 +15,11 @@ import urllib.request
 
 from dashboard import concrete, dashboard, queries
 from kubelet import Cluster
-from rendering import ROOT, Report, of_kind, render
+from rendering import ROOT, TRIAL, Report, of_kind, render
 from rules import ON, rules_of
 from scraping import Prometheus
 
-VALUES = {
+VALUES = TRIAL | {
     "replicas": 3,
     "learners": {"replicas": 1},
     "drainGraceSeconds": 2,

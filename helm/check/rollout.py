@@ -13,7 +13,7 @@ import threading
 import time
 
 from kubelet import Cluster
-from rendering import Report, of_kind, render
+from rendering import TRIAL, Report, of_kind, render
 
 report = Report()
 names = itertools.count()
@@ -128,7 +128,7 @@ def wait_for(holds, seconds=60):
 
 def play(folder, values, story):
     """Plays a story over the pods of a release."""
-    objects, _ = render(values)
+    objects, _ = render(TRIAL | values)
     folder.mkdir()
     cluster = Cluster(objects, sys.argv[1], folder)
     try:

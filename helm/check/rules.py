@@ -11,10 +11,10 @@ import sys
 
 import yaml
 
-from rendering import CHART, ROOT, Report, of_kind, render
+from rendering import CHART, ROOT, TRIAL, Report, of_kind, render
 
 report = Report()
-ON = {"monitoring": {"rules": {"enabled": True}}}
+ON = TRIAL | {"monitoring": {"rules": {"enabled": True}}}
 
 
 def rules_of(values):

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import helm_python as helm
 
 from kubelet import Cluster
-from rendering import CHART, Report, of_kind, render
+from rendering import CHART, TRIAL, Report, of_kind, render
 
 ASKS = "a Job asks"
 PROBE = '{{- if include "rollcall.asks" . }}{{ fail "%s" }}{{ end }}' % ASKS
@@ -98,8 +98,8 @@ def lookups(folder):
 
 def played(binaries, folder):
     """Five nodes vote: the Job refuses three, until the surplus votes are taken, and those are the last pods'."""
-    objects, _ = render({"replicas": 5, "drainGraceSeconds": 1})
-    job = of_kind(render({"replicas": 3, "scaleDown": "askAlways"})[0], "Job")[0]
+    objects, _ = render(TRIAL | {"replicas": 5, "drainGraceSeconds": 1})
+    job = of_kind(render(TRIAL | {"replicas": 3, "scaleDown": "askAlways"})[0], "Job")[0]
     check = job["spec"]["template"]["spec"]["containers"][0]
     cluster = Cluster(objects, binaries, folder)
     try:

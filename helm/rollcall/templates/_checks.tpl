@@ -10,7 +10,7 @@
 {{- end -}}
 {{- $tls := $values.tls -}}
 {{- if not (or $values.insecure (include "rollcall.tlsSecret" .)) -}}
-{{- fail "tls.secretName: without certificates the nodes start only with insecure=true" -}}
+{{- fail "nothing says how the nodes are protected: give certificates (tls.secretName or tls.certManager) and rules (access.secretName), or, to try it on a network that you trust, insecure=true" -}}
 {{- end -}}
 {{- if not (or $values.insecure $values.access.secretName $values.access.open) -}}
 {{- fail "access.secretName: without rules of who may do what the nodes start only with access.open=true or insecure=true" -}}
