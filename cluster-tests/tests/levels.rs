@@ -153,8 +153,12 @@ async fn the_level_rises_once_every_node_allows_it_and_there_is_no_way_back() ->
     ensure!(matches!(written, propose_response::Result::Rejected(_)), "{written:?}");
     calls.were_all_answered().await?;
     called.shutdown().await;
-    let (_, metrics) = two.get("/metrics").await?;
-    ensure!(metrics.contains("rollcall_feature_level 1"), "the metric does not show it");
+    wait_until("the metric shows it", SPREAD_PATIENCE, async || {
+        let (_, metrics) = two.get("/metrics").await?;
+        ensure!(metrics.contains("rollcall_feature_level 1"), "it does not");
+        Ok(())
+    })
+    .await?;
     let status = ["cluster", "status", "--output", "json", "--addr", &two.api_url()];
     let shown = Cli::new().await?.run(&status).await?.json()?;
     ensure!(shown["feature_level"] == 1, "the command does not show it: {shown}");
