@@ -6,6 +6,7 @@ use anyhow::Context;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::mpsc,
     time::timeout,
 };
 
@@ -71,6 +72,29 @@ fn text(block: &mut Vec<u8>, begin: &[u8], value: &str) {
     block.extend_from_slice(value.as_bytes());
 }
 
+/// The flag of an answer to a ping.
+const ACK: u8 = 1;
+
+/// A frame that was read.
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+impl Frame {
+    async fn read(from: &mut (impl AsyncReadExt + Unpin)) -> std::io::Result<Self> {
+        let mut head = [0; 9];
+        from.read_exact(&mut head).await?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        from.read_exact(&mut payload).await?;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        Ok(Self { kind: head[3], flags: head[4], stream, payload })
+    }
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct RawHttp2 {
@@ -100,6 +124,47 @@ impl RawHttp2 {
         true
     }
 
+    /// Sends a byte of a stream's data every so often, and answers pings, until the node has ended the stream or the
+    /// connection.
+    ///
+    /// # Errors
+    /// It has not, after so long.
+    pub async fn dribble(&mut self, stream: u32, every: Duration, patience: Duration) -> anyhow::Result<()> {
+        let (mut reader, mut writer) = self.stream.split();
+        let (pong, mut pings) = mpsc::channel(16);
+        let read = async {
+            while let Ok(frame) = Frame::read(&mut reader).await {
+                let is_over = frame.kind == Kind::Headers as u8 && frame.flags & END_STREAM != 0;
+                if frame.stream == stream && (is_over || frame.kind == Kind::Reset as u8) {
+                    return;
+                }
+                if frame.kind == Kind::Ping as u8 && frame.flags & ACK == 0 {
+                    pong.try_send(frame.payload).ok();
+                }
+            }
+        };
+        let write = async {
+            let mut clock = tokio::time::interval(every);
+            loop {
+                let next = tokio::select! {
+                    _ = clock.tick() => frame(Kind::Data, 0, stream, &[0]),
+                    Some(ping) = pings.recv() => frame(Kind::Ping, ACK, 0, &ping),
+                };
+                // What is read says when it is over.
+                if writer.write_all(&next).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let both = async {
+            tokio::select! {
+                () = read => {}
+                () = write => {}
+            }
+        };
+        timeout(patience, both).await.context("the node waits for the rest for ever")
+    }
+
     /// Reads until the node has ended the connection; what it said.
     ///
     /// # Errors
@@ -118,18 +183,8 @@ impl RawHttp2 {
     /// Neither, after so long.
     pub async fn answered(&mut self, kinds: &[Kind], stream: u32, patience: Duration) -> anyhow::Result<()> {
         let read = async {
-            loop {
-                let mut head = [0; 9];
-                if self.stream.read_exact(&mut head).await.is_err() {
-                    return;
-                }
-                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-                let mut payload = vec![0; length as usize];
-                if self.stream.read_exact(&mut payload).await.is_err() {
-                    return;
-                }
-                let on = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-                if kinds.iter().any(|kind| *kind as u8 == head[3]) && on == stream {
+            while let Ok(frame) = Frame::read(&mut self.stream).await {
+                if kinds.iter().any(|kind| *kind as u8 == frame.kind) && frame.stream == stream {
                     return;
                 }
             }

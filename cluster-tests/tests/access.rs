@@ -5,12 +5,13 @@ use std::{fs, path::PathBuf, time::Duration};
 use anyhow::{Context, ensure};
 use rollcall_agent::{Access, AccessFiles, AgentState, CloseCode};
 use rollcall_cluster_tests::{
-    Api, Cluster, ClusterPlan, HEAL_PATIENCE, Lab, LabDevice, SPREAD_PATIENCE, call,
+    Api, Cluster, ClusterPlan, HEAL_PATIENCE, Lab, LabDevice, SPREAD_PATIENCE, call, refusal,
     tokens::{KeyServer, TokenIssuer, by_hmac, seconds_from_now, sha256, unsigned},
     wait_until,
 };
 use rollcall_proto::api::{
-    CreateDeviceRequest, GetDeviceRequest, InvokeRequest, ListDevicesRequest, WatchDevicesRequest,
+    BroadcastRequest, CreateDeviceRequest, GetDeviceRequest, InvokeRequest, ListDevicesRequest,
+    WatchDevicesRequest,
 };
 use serde_json::{Value, json};
 use tonic::{Code, Status};
@@ -25,13 +26,13 @@ struct Place {
 
 impl Place {
     async fn open() -> anyhow::Result<Self> {
-        Self::with("keys.json", TokenIssuer::new()?).await
+        Self::with(ClusterPlan::of(1), "keys.json", TokenIssuer::new()?).await
     }
 
     /// With an issuer whose keys are there.
-    async fn with(keys: &str, issuer: TokenIssuer) -> anyhow::Result<Self> {
+    async fn with(plan: ClusterPlan, keys: &str, issuer: TokenIssuer) -> anyhow::Result<Self> {
         let rules = rules("shop").replace("keys.json", keys);
-        let plan = ClusterPlan::of(1).secured().access(&rules, &[("keys.json", &issuer.key_set())]);
+        let plan = plan.secured().access(&rules, &[("keys.json", &issuer.key_set())]);
         let cluster = plan.start().await?;
         cluster.certificates()?.renew(&[], &["phone-1", "phone-2"], 30).await?;
         Ok(Self { cluster, issuer })
@@ -303,12 +304,44 @@ async fn what_lasts_ends_with_its_credentials_unless_they_are_renewed() -> anyho
     place.cluster.finish().await
 }
 
+/// Asks until it is refused for its rate.
+async fn too_many(ask: impl AsyncFn() -> Result<(), Status>) -> anyhow::Result<()> {
+    for _ in 0..1_000 {
+        let Err(status) = ask().await else { continue };
+        let refused = refusal::<()>(Err(status))?;
+        ensure!(refused.brief() == (Code::ResourceExhausted, "RATE_LIMITED", "NOT_EXECUTED"), "{refused:?}");
+        ensure!(refused.retry_info, "nobody says when: {refused:?}");
+        return Ok(());
+    }
+    anyhow::bail!("a thousand were answered")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_calls_too_fast_is_told_to_wait_and_others_are_not() -> anyhow::Result<()> {
+    let plan = ClusterPlan::of(1).flag("caller-rate", "2");
+    let place = Place::with(plan, "keys.json", TokenIssuer::new()?).await?;
+    let device = place.lab("phone-1", "sign", "phone-1")?.attach(&place.devices()).await?;
+    let hasty = place.api(&place.token("shop", SHOP)?)?;
+    let all = || BroadcastRequest { group: "sign".into(), action: "echo".into(), ..Default::default() };
+    too_many(async || hasty.call(call("sign", "echo")).await.map(drop)).await.context("calls")?;
+    too_many(async || hasty.invoke.clone().broadcast(all()).await.map(drop)).await.context("broadcasts")?;
+    place.answer(&place.issuer.sign(&claims()), call("sign", "echo")).await?.context("another caller")?;
+    let page = place.cluster.nodes[0].get("/metrics").await?.1;
+    ensure!(page.contains(r#"rollcall_calls_rate_limited_total{limit="caller_rate"}"#), "it is not counted");
+    wait_until("the hasty one is heard again", SPREAD_PATIENCE, async || {
+        Ok(hasty.call(call("sign", "echo")).await.map(drop)?)
+    })
+    .await?;
+    device.shutdown().await;
+    place.cluster.finish().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_fetched_again_when_a_token_names_a_new_one() -> anyhow::Result<()> {
     let (first, second) = (TokenIssuer::new()?, TokenIssuer::new()?);
     let keys = KeyServer::start(&first.key_set()).await?;
     let (old, new) = (first.sign(&claims()), second.sign(&claims()));
-    let place = Place::with(&keys.url(), first).await?;
+    let place = Place::with(ClusterPlan::of(1), &keys.url(), first).await?;
     let device = place.lab("phone-1", "sign", "phone-1")?.attach(&place.devices()).await?;
     let lets_in = async |token: &str| {
         wait_until("the token is taken", HEAL_PATIENCE, async || {

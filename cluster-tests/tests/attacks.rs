@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use rollcall_agent::Access;
 use rollcall_cluster_tests::{
     Cluster, ClusterPlan, HEAL_PATIENCE, Lab, LabDevice, SPREAD_PATIENCE, SharedCluster,
     raw_http2::{END_HEADERS, END_STREAM, Kind, PREFACE, RawHttp2, frame, header, headers},
@@ -17,7 +18,8 @@ use rollcall_cluster_tests::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
     time::timeout,
 };
 
@@ -26,6 +28,8 @@ static CLUSTER: SharedCluster = SharedCluster::new(|| ClusterPlan::of(1));
 /// Longer than every time that an attacker is given: greeting, keepalive ping and its answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 const INVOKE: &str = "/rollcall.v1.InvokeService/Invoke";
+const STREAM: &str = "/rollcall.v1.InvokeService/InvokeStream";
+const ATTACH: &str = "/rollcall.device.v1.DeviceService/Attach";
 const FRAMES: usize = 2_000;
 
 /// Somebody who calls a device all the time, and must succeed each time.
@@ -38,7 +42,12 @@ struct Honest {
 
 impl Honest {
     async fn begin(cluster: &Cluster, name: &str) -> anyhow::Result<Self> {
-        let device = Lab::new(name, name).attach(&cluster.device_urls()).await?;
+        // Where there are certificates, by one of them.
+        let access = match cluster.certificates() {
+            Ok(certificates) => certificates.access(Some("harness"))?,
+            Err(_none) => Access::default(),
+        };
+        let device = Lab::new(name, name).access(access).attach(&cluster.device_urls()).await?;
         let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (api, name) = (cluster.nodes[0].api()?, name.to_owned());
         let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&calls));
@@ -190,6 +199,62 @@ async fn who_is_slow_to_say_anything_is_cut_off() -> anyhow::Result<()> {
         slow.ended(PATIENCE).await.map(drop)
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_come_byte_by_byte_are_cut_off() -> anyhow::Result<()> {
+    attack("dribble", async |port| {
+        let mut slow = JoinSet::new();
+        for path in [INVOKE, STREAM, ATTACH] {
+            for _ in 0..20 {
+                let mut raw = RawHttp2::greet(port).await?;
+                raw.flood(&frame(Kind::Headers, END_HEADERS, 1, &headers(path)), 1).await;
+                // A megabyte, it says.
+                raw.flood(&frame(Kind::Data, 0, 1, &[0, 0, 16, 0, 0]), 1).await;
+                slow.spawn(async move {
+                    raw.dribble(1, Duration::from_millis(500), PATIENCE).await.context(path)
+                });
+            }
+        }
+        slow.join_all().await.into_iter().collect()
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_without_an_end_keep_nobody_out() -> anyhow::Result<()> {
+    let cluster = ClusterPlan::of(1).secured().flag("address-handshakes", "50").start().await?;
+    let (node, honest) = (&cluster.nodes[0], Honest::begin(&cluster, "handshake").await?);
+    let mut half_open = Vec::new();
+    for port in [node.addresses.api, node.addresses.device] {
+        for number in 0..150 {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind("127.0.0.2:0".parse()?)?;
+            let mut stream = socket.connect((node.addresses.host, port).into()).await?;
+            // Some of them begin one: a record of 256 bytes, it says.
+            stream.write_all(&[22, 3, 1, 1, 0][..number % 2 * 5]).await?;
+            half_open.push(stream);
+        }
+    }
+    wait_until("some were turned away", HEAL_PATIENCE, async || {
+        let (_, page) = node.get("/metrics").await?;
+        let turned = |line: &&str| line.starts_with("rollcall_connections_turned_away_total");
+        ensure!(page.lines().filter(turned).any(|line| line.contains(r#""too many handshakes""#)), "none");
+        Ok(())
+    })
+    .await?;
+    // From another address, anybody is let in at once.
+    let access = cluster.certificates()?.access(Some("harness"))?;
+    let late = Lab::new("late", "late").access(access).attach(&cluster.device_urls()).await?;
+    honest.goes_on(honest.calls.load(SeqCst)).await?;
+    for mut stream in half_open {
+        let mut said = Vec::new();
+        let ended = timeout(PATIENCE, stream.read_to_end(&mut said)).await;
+        ended.context("it was kept")?.ok();
+    }
+    late.shutdown().await;
+    honest.end().await?;
+    cluster.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,6 +58,19 @@ pub const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 /// The part of the caller's time, one in so many, that the slack may take.
 pub const DEADLINE_SLACK_SHARE: u32 = 20;
 
+/// As many calls as a rate allows in that time may come at once.
+pub const RATE_BURST: Duration = Duration::from_secs(1);
+/// Callers, and groups, whose rates are remembered; others share one account until some of these owe nothing. Each takes
+/// about 100 bytes.
+pub const RATES_KEPT: usize = 10_000;
+/// When to call again who has as many calls in flight as it may: nobody knows when one of them ends, and most end sooner.
+pub const IN_FLIGHT_RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// How long a request may take to come in, beside what its bytes may take.
+pub const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+/// How fast its bytes have to come at least, on average: below a bad mobile network, and services have a better one.
+pub const REQUEST_BYTES_PER_SECOND: u64 = 16 * 1024;
+
 /// HTTP/2 pings on idle connections; finds dead peers and keeps NAT entries.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long such a ping may take.

@@ -51,7 +51,7 @@ pub struct Identity {
 
 impl Identity {
     /// Who may do anything, where `insecure` lets anybody in.
-    pub(super) fn everybody() -> Self {
+    pub(crate) fn everybody() -> Self {
         let any = || vec![Pattern::Any];
         let may = vec![Verb::Invoke, Verb::Read, Verb::Watch, Verb::Administer, Verb::Attach];
         let rule = Rule { may, namespaces: any(), groups: any(), actions: any(), devices: any() };

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
-use super::{invoke_service, status};
+use super::{invoke_service, rates::InFlight, status};
 
 /// The answers to one broadcast. Dropped before its end, it stops what is not sent.
 pub struct Answers {
@@ -25,6 +25,8 @@ pub struct Answers {
     cluster_id: String,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     over: bool,
+    /// It counts as its caller's until it is over, or this is dropped.
+    in_flight: InFlight,
 }
 
 impl Answers {
@@ -41,7 +43,20 @@ impl Answers {
             request_id: request_id.clone(),
         };
         let closing = Box::pin(closing.cancelled_owned());
-        Self { start: Some(start), events: started.events, request_id, cluster_id, closing, over: false }
+        Self {
+            start: Some(start),
+            events: started.events,
+            request_id,
+            cluster_id,
+            closing,
+            over: false,
+            in_flight: InFlight::default(),
+        }
+    }
+
+    /// The same, which counts as in flight.
+    pub(super) fn counted(self, in_flight: InFlight) -> Self {
+        Self { in_flight, ..self }
     }
 
     fn answer(&mut self, event: BroadcastEvent) -> Kind {
@@ -58,7 +73,7 @@ impl Answers {
                 Kind::Result(BroadcastResult { device_id: device_id.into(), result: Some(result) })
             }
             BroadcastEvent::Summary(done) => {
-                self.over = true;
+                self.over();
                 Kind::Summary(summary(done))
             }
         }
@@ -91,9 +106,14 @@ impl Stream for Answers {
 }
 
 impl Answers {
+    fn over(&mut self) {
+        self.over = true;
+        self.in_flight.ended();
+    }
+
     /// Some devices have executed it, so that nobody may take the whole for not executed.
     fn stopped(&mut self) -> Status {
-        self.over = true;
+        self.over();
         let message = "the node stops; devices without a result may have executed the call";
         status::of_failure(&Failure::new(Reason::ShuttingDown, Outcome::Unknown, message))
     }

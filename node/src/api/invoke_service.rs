@@ -27,6 +27,7 @@ use super::{
     calls::{Calls, EachByItself},
     group_policies,
     invoke_stream::CallStream,
+    rates::{CallRates, InFlight},
     status, validate,
 };
 use crate::{
@@ -34,7 +35,7 @@ use crate::{
         Identity, Verb,
         audit::{self, Refused},
     },
-    config::CallLimits,
+    config::{CallLimits, RateLimits},
     limits,
     telemetry::{
         AccessLog, CallAccounts, EndedCall,
@@ -123,8 +124,16 @@ impl<I: Invoker> InvokeApi<I> {
         closing: CancellationToken,
     ) -> Self {
         let accounts = CallAccounts::new(log);
-        let caller = Caller { invoker, calls, accounts, traces, cluster_id: Arc::new(OnceLock::new()) };
+        let rates = CallRates::new(RateLimits::default());
+        let caller = Caller { invoker, calls, rates, accounts, traces, cluster_id: Arc::default() };
         Self { caller, closing }
+    }
+
+    /// The same, with no more calls than this.
+    #[must_use]
+    pub fn limited(mut self, rates: RateLimits) -> Self {
+        self.caller.rates = CallRates::new(rates);
+        self
     }
 }
 
@@ -167,6 +176,7 @@ impl<I: Invoker> InvokeService for InvokeApi<I> {
 pub(super) struct Caller<I> {
     invoker: I,
     calls: CallLimits,
+    rates: CallRates,
     accounts: CallAccounts,
     traces: Traces,
     cluster_id: Arc<OnceLock<String>>,
@@ -182,6 +192,8 @@ impl<I: Invoker> Caller<I> {
         let limits = self.limits(&request.namespace, &request.group);
         let mut call = validate::call(request, arrival, &limits).map_err(CallError::Invalid)?;
         permit(who, &call)?;
+        let mut in_flight = InFlight::default();
+        self.rates.begin(who, &call.namespace, &call.group, &mut in_flight)?;
         let trace = self.begin(&mut call);
         let facts = CallFacts::of(&call);
         let result = self.invoker.invoke(call).await;
@@ -227,9 +239,11 @@ impl<I: Invoker> Caller<I> {
         if !who.may_invoke(&broadcast.namespace, group, &broadcast.action) {
             return Err(not_permitted(who, &broadcast.group, &broadcast.action).into());
         }
+        let mut in_flight = InFlight::default();
+        self.rates.begin(who, &broadcast.namespace, &broadcast.group, &mut in_flight)?;
         let request_id = String::from(broadcast.request_id.as_str());
         let started = self.invoker.broadcast(broadcast).await?;
-        Ok(Answers::new(started, request_id, self.cluster_id(), closing))
+        Ok(Answers::new(started, request_id, self.cluster_id(), closing).counted(in_flight))
     }
 
     /// See [`Invoker::calls`].
@@ -242,16 +256,18 @@ impl<I: Invoker> Caller<I> {
         self.traces.begin(&mut call.metadata, call.arrived.elapsed())
     }
 
-    /// The call that a request asks for, and its trace if it is recorded.
+    /// The call that a request asks for, counted as in flight through this door, and its trace if it is recorded.
     pub(super) fn check(
         &self,
         request: InvokeRequest,
         arrival: Arrival,
         who: &Identity,
+        door: &mut InFlight,
     ) -> Result<(Call, Option<CallTrace>), Failure> {
         let limits = self.limits(&request.namespace, &request.group);
         let mut call = validate::call(request, arrival, &limits)?;
         permit(who, &call)?;
+        self.rates.begin(who, &call.namespace, &call.group, door)?;
         let trace = self.begin(&mut call);
         Ok((call, trace))
     }

@@ -24,6 +24,7 @@ use super::{
     Arrival,
     calls::Calls,
     invoke_service::{Caller, Invoker, seen_by},
+    rates::InFlight,
     status::{self, Refusal},
     validate::Invalid,
 };
@@ -43,6 +44,8 @@ pub(super) struct CallStream<I> {
     opened: Arrival,
     answers: Answers,
     calls: Box<dyn Calls>,
+    /// The same, as its caller's.
+    in_flight: InFlight,
     /// Those of them that are recorded, by tag.
     traces: HashMap<u64, CallTrace>,
     /// Answers that the transport has not taken yet.
@@ -60,7 +63,16 @@ enum Step {
 impl<I: Invoker> CallStream<I> {
     pub(super) fn new(caller: Caller<I>, who: Arc<Identity>, opened: Arrival, answers: Answers) -> Self {
         let calls = caller.calls();
-        Self { caller, who, opened, answers, calls, traces: HashMap::new(), waiting: VecDeque::new() }
+        Self {
+            caller,
+            who,
+            opened,
+            answers,
+            calls,
+            in_flight: InFlight::default(),
+            traces: HashMap::new(),
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Runs until the caller has closed its side and everything is answered, or the caller is gone, or the node closes.
@@ -115,6 +127,7 @@ impl<I: Invoker> CallStream<I> {
     }
 
     fn ended(&mut self, ended: Ended) {
+        self.in_flight.ended();
         let trace = if self.traces.is_empty() { None } else { self.traces.remove(&ended.tag) };
         self.caller.account(&ended.call, &ended.result, trace.as_ref());
         let answer = match ended.result {
@@ -153,7 +166,7 @@ impl<I: Invoker> CallStream<I> {
             return Err(Invalid::new("tag", "a call with this tag is in flight").into());
         }
         let arrival = Arrival { grpc_deadline: self.opened.grpc_deadline, ..Arrival::now(None) };
-        let (call, trace) = self.caller.check(request, arrival, &self.who)?;
+        let (call, trace) = self.caller.check(request, arrival, &self.who, &mut self.in_flight)?;
         if let Some(trace) = trace {
             self.traces.insert(tag, trace);
         }

@@ -14,5 +14,5 @@ pub use error::{BadValue, ConfigError, Written};
 pub use flags::SettingFlags;
 pub use layers::{Effective, Environment, Layers, Source};
 pub use security::{PeerFiles, Permissions, SecuritySettings, Strangers};
-pub use settings::{Addresses, CallLimits, Listeners, LogFormat, LogSettings, Settings};
+pub use settings::{Addresses, CallLimits, Listeners, LogFormat, LogSettings, RateLimits, Settings};
 pub use value::HostPort;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rollcall_transport::{AddressLimits, IdentityFiles};
 
-use super::{BadValue, ConfigError, Layers, settings::conflict, table, table::Setting};
+use super::{BadValue, ConfigError, Layers, settings::conflict, table, table::Setting, value};
 
 /// Certificates, and what may be without.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +75,9 @@ impl SecuritySettings {
         }
         let strangers = layers.parsed(&table::INSECURE, strangers)?;
         let addresses = AddressLimits {
-            connections: layers.parsed(&table::ADDRESS_CONNECTIONS, at_most_a_million)?,
-            per_second: layers.parsed(&table::ADDRESS_RATE, at_most_a_million)?,
+            connections: layers.parsed(&table::ADDRESS_CONNECTIONS, value::up_to_a_million)?,
+            per_second: layers.parsed(&table::ADDRESS_RATE, value::up_to_a_million)?,
+            handshakes: layers.parsed(&table::ADDRESS_HANDSHAKES, value::up_to_a_million)?,
         };
         Ok(Self {
             listeners,
@@ -103,12 +104,6 @@ fn identity(
 
 fn optional_path(text: &str) -> Result<Option<PathBuf>, BadValue> {
     Ok(Some(text).filter(|text| !text.is_empty()).map(PathBuf::from))
-}
-
-fn at_most_a_million(text: &str) -> Result<u32, BadValue> {
-    const ALLOWED: &str = "0 to 1000000";
-    let count = text.parse().map_err(|_| BadValue::new("not a whole number", ALLOWED))?;
-    if count <= 1_000_000 { Ok(count) } else { Err(BadValue::new("out of range", ALLOWED)) }
 }
 
 fn permissions(text: &str) -> Result<Permissions, BadValue> {

@@ -41,6 +41,8 @@ pub struct Settings {
     pub security: SecuritySettings,
     /// The bounds of calls.
     pub calls: CallLimits,
+    /// How many calls.
+    pub rates: RateLimits,
     /// How often a device is asked whether it is there.
     pub heartbeat_interval: Duration,
     /// How long calls in flight wait for a device that was lost.
@@ -96,6 +98,17 @@ pub struct CallLimits {
     pub max_payload_bytes: usize,
 }
 
+/// How many calls this node takes. 0: any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateLimits {
+    /// In a second, of one caller.
+    pub caller_per_second: u32,
+    /// At once, of one caller.
+    pub caller_in_flight: u32,
+    /// In a second, for one group.
+    pub group_per_second: u32,
+}
+
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
@@ -135,6 +148,11 @@ impl Settings {
             advertise: Addresses::from_layers(layers)?,
             security: SecuritySettings::from_layers(layers)?,
             calls: CallLimits::from_layers(layers)?,
+            rates: RateLimits {
+                caller_per_second: layers.parsed(&table::CALLER_RATE, value::up_to_a_million)?,
+                caller_in_flight: layers.parsed(&table::CALLER_IN_FLIGHT, value::up_to_a_million)?,
+                group_per_second: layers.parsed(&table::GROUP_RATE, value::up_to_a_million)?,
+            },
             heartbeat_interval,
             resume_window: layers
                 .parsed(&table::RESUME_WINDOW, |text| resume_window(text, heartbeat_interval))?,

@@ -215,6 +215,10 @@ settings! {
     ADDRESS_RATE = "address_rate", "PER_SECOND", Text("2000"),
         "Connections per second that one address may open, ten seconds' worth of them at once; more are closed at once. 0: any number",
         "all devices of a site come back together after an outage, no faster than `connect_rate` lets them attach";
+    /// How many handshakes one address may have.
+    ADDRESS_HANDSHAKES = "address_handshakes", "COUNT", Text("4000"),
+        "TLS handshakes that one address may have at once on the API and device listeners together; more are closed at once. 0: any number",
+        "two seconds' worth of `address_rate`, and a fifth of what a listener bears at all before the oldest make room for the newest";
     /// Whether surplus devices move by themselves.
     REBALANCE = "rebalance", "off|auto", Text("off"),
         "Whether this node asks devices that it has more than its share to move once nodes have joined or come back; off: only when \
@@ -224,6 +228,20 @@ settings! {
     REBALANCE_RATE = "rebalance_rate", "PER_SECOND", Text("100"),
         "How many devices move per second from this node with `rebalance = auto`, at most `connect_rate`",
         "10,000 devices in less than two minutes, and hardly to be noticed by those who take them";
+    /// How fast one caller may call.
+    CALLER_RATE = "caller_rate", "PER_SECOND", Text("0"),
+        "Calls per second that this node takes of one caller, a second's worth of them at once; more are RATE_LIMITED. A broadcast is \
+         one call. 0: any number",
+        "what calls cost is bounded by the devices' capacities; say so where teams share a cluster. With access open all are one caller";
+    /// How many calls one caller may have.
+    CALLER_IN_FLIGHT = "caller_in_flight", "COUNT", Text("0"),
+        "Calls that one caller may have in flight on this node; more are RATE_LIMITED. A broadcast is one call. 0: any number",
+        "one connection's streams are bounded, and how many connections a caller needs its owner knows";
+    /// How fast one group may be called.
+    GROUP_RATE = "group_rate", "PER_SECOND", Text("0"),
+        "Calls per second that this node takes for one group, likewise; a call that names a device and no group counts for none. 0: any \
+         number",
+        "only you know what a group is worth";
     /// The grace of a stop.
     DRAIN_GRACE = "drain_grace", "DURATION", Text("30s"),
         "How long calls in flight may still take when the node stops",

@@ -135,3 +135,10 @@ pub(super) fn size_bytes(
         .filter(|size| (least..=most).contains(size))
         .ok_or_else(|| BadValue::new("out of bounds", allowed))
 }
+
+/// A count of at most a million.
+pub(super) fn up_to_a_million(text: &str) -> Result<u32, BadValue> {
+    const ALLOWED: &str = "0 to 1000000";
+    let count = text.parse().map_err(|_| BadValue::new("not a whole number", ALLOWED))?;
+    if count <= 1_000_000 { Ok(count) } else { Err(BadValue::new("out of range", ALLOWED)) }
+}

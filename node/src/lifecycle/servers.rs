@@ -23,7 +23,10 @@ use tonic_health::pb::health_server::HealthServer;
 use super::{Leaving, Readiness};
 use crate::{
     access::{AccessControl, AccessLayer},
-    api::{ArrivalLayer, ClusterApi, DeviceApi, HealthApi, InvokeApi, RegistryApi, Routed, reflection},
+    api::{
+        ArrivalLayer, ClusterApi, DeviceApi, HealthApi, InvokeApi, PatienceLayer, RegistryApi, Routed,
+        reflection,
+    },
     cluster::Cluster,
     config::Settings,
     http::{self, Caller, Pager, Pages},
@@ -62,7 +65,8 @@ pub(super) fn serve_api<C: Cluster>(incoming: Incoming, api: Api<C>, stop: Cance
         api.settings.access_log,
         api.traces,
         api.closing.clone(),
-    );
+    )
+    .limited(api.settings.rates);
     let cluster = ClusterApi {
         cluster: api.cluster.clone(),
         router: api.router.clone(),
@@ -91,6 +95,7 @@ pub(super) fn serve_api<C: Cluster>(incoming: Incoming, api: Api<C>, stop: Cance
         .layer(metrics)
         .layer(ArrivalLayer)
         .layer(AccessLayer::new(api.access))
+        .layer(PatienceLayer)
         .add_routes(routes.routes());
     tokio::spawn(server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()))
 }

@@ -82,6 +82,12 @@ pub const CERTIFICATE_RELOADS: &str = "rollcall_certificate_reloads_total";
 /// Requests that were refused, by `why`.
 pub const ACCESS_REFUSED: &str = "rollcall_access_refused_total";
 
+/// Calls that were refused because of their caller's or group's limit, by `limit`, the setting.
+pub const RATE_LIMITED: &str = "rollcall_calls_rate_limited_total";
+
+/// Requests that were cut off because they came too slowly.
+pub const REQUESTS_TOO_SLOW: &str = "rollcall_requests_too_slow_total";
+
 /// Changed rules that were read again, by `result`: `done`, `failed`.
 pub const ACCESS_RELOADS: &str = "rollcall_access_reloads_total";
 
@@ -107,6 +113,8 @@ pub fn describe(node: &str) {
     describe_gauge!(CERTIFICATE_EXPIRY, Unit::Seconds, "When the listener's certificate ends, since 1970");
     describe_counter!(CERTIFICATE_RELOADS, "Changed certificates that were read again, by result");
     describe_counter!(ACCESS_REFUSED, "Requests of nobody known, or for what is not permitted, by why");
+    describe_counter!(RATE_LIMITED, "Calls refused by a limit of callers or groups, by the setting");
+    describe_counter!(REQUESTS_TOO_SLOW, "Requests cut off because their messages came too slowly");
     describe_counter!(KEY_FETCHES, "Fetches of key sets that are behind a URL, by result");
     describe_counter!(ACCESS_RELOADS, "Changed rules of who may do what that were read again, by result");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "node" => node.to_owned()).set(1.0);

@@ -12,7 +12,7 @@ use std::{
 use rollcall_node::{
     access::{AccessControl, AccessLayer},
     api::{ArrivalLayer, InvokeApi, Invoker},
-    config::CallLimits,
+    config::{CallLimits, RateLimits},
     limits::STREAM_CALLS,
     telemetry::AccessLog,
 };
@@ -87,9 +87,13 @@ struct Conversation {
 
 impl Conversation {
     async fn open() -> Self {
+        Self::limited(RateLimits::default()).await
+    }
+
+    async fn limited(rates: RateLimits) -> Self {
         let script = Script { gate: Arc::new(Semaphore::new(0)), running: Arc::default() };
         let closing = CancellationToken::new();
-        let address = serve(script.clone(), closing.clone()).await;
+        let address = serve(script.clone(), rates, closing.clone()).await;
         let mut client =
             InvokeServiceClient::connect(format!("http://{address}")).await.expect("a connection");
         let (requests, frames) = mpsc::channel(64);
@@ -147,7 +151,7 @@ impl Conversation {
     }
 }
 
-async fn serve(script: Script, closing: CancellationToken) -> SocketAddr {
+async fn serve(script: Script, rates: RateLimits, closing: CancellationToken) -> SocketAddr {
     let limits = CallLimits {
         default_timeout: Duration::from_secs(30),
         max_timeout: Duration::from_secs(300),
@@ -156,7 +160,8 @@ async fn serve(script: Script, closing: CancellationToken) -> SocketAddr {
     let log = AccessLog { lines_per_second: 0, slow: Duration::MAX };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let service = InvokeServiceServer::new(InvokeApi::new(script, limits, log, Default::default(), closing));
+    let api = InvokeApi::new(script, limits, log, Default::default(), closing).limited(rates);
+    let service = InvokeServiceServer::new(api);
     let access = AccessLayer::new(AccessControl::open());
     let server = Server::builder().layer(ArrivalLayer).layer(access).add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
@@ -286,4 +291,40 @@ async fn a_frame_beyond_every_limit_ends_the_stream_with_its_reason() {
     let status = end.expect_err("a status");
     let info = tonic_types::StatusExt::get_details_error_info(&status).expect("ErrorInfo");
     assert_eq!((status.code(), info.reason.as_str()), (Code::OutOfRange, "PAYLOAD_TOO_LARGE"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_has_no_more_in_flight_than_it_may_and_each_end_makes_room() {
+    let mut stream = Conversation::limited(RateLimits { caller_in_flight: 2, ..Default::default() }).await;
+    stream.call(1, "wait").await;
+    stream.call(2, "wait").await;
+    stream.wait_for_running(2).await;
+    stream.call(3, "echo").await;
+    let refused = stream.failure(3).await;
+    assert_eq!((refused.reason(), refused.code), (Why::RateLimited, Code::ResourceExhausted as i32));
+    assert_eq!(refused.outcome(), rollcall_proto::api::Outcome::NotExecuted);
+    assert!(refused.retry_after.is_some(), "{refused:?}");
+    stream.script.gate.add_permits(1);
+    stream.response().await;
+    stream.call(4, "echo").await;
+    assert_eq!(stream.response().await.payload, "4");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_called_no_faster_than_its_rate() {
+    let mut stream = Conversation::limited(RateLimits { group_per_second: 1, ..Default::default() }).await;
+    stream.call(1, "echo").await;
+    stream.response().await;
+    // On a machine that stops for a second in between, the next one is let in too.
+    for tag in 2.. {
+        stream.call(tag, "echo").await;
+        match stream.answer().await.result {
+            Some(Answer::Failure(failure)) => {
+                assert_eq!(failure.reason(), Why::RateLimited);
+                assert!(failure.message.contains("`group_rate`"), "{failure:?}");
+                return;
+            }
+            answered => assert!(tag < 100, "{answered:?}"),
+        }
+    }
 }

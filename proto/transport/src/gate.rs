@@ -1,4 +1,4 @@
-//! Who may open connections: so many at once from one address, and so many a second. A pure table behind a lock that is
+//! Who may open connections: so many at once from one address, so many a second, and so many handshakes. A pure table behind a lock that is
 //! held for one look-up.
 
 use std::{
@@ -19,6 +19,8 @@ pub struct AddressLimits {
     pub connections: u32,
     /// Connections a second, on average; a burst may be as many as in ten seconds.
     pub per_second: u32,
+    /// Handshakes at once.
+    pub handshakes: u32,
 }
 
 /// Counts the connections of addresses. Cheap to clone; several listeners may share one.
@@ -35,6 +37,13 @@ pub(crate) struct Pass {
     address: IpAddr,
 }
 
+/// A handshake of such a connection; counts until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Shaking {
+    gate: Gate,
+    address: IpAddr,
+}
+
 /// Why a connection was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turned {
@@ -42,6 +51,8 @@ pub(crate) enum Turned {
     TooMany,
     /// They come too fast.
     TooFast,
+    /// Too many of them are not beyond their handshake.
+    Unfinished,
 }
 
 impl Turned {
@@ -50,6 +61,7 @@ impl Turned {
         match self {
             Self::TooMany => "too many",
             Self::TooFast => "too fast",
+            Self::Unfinished => "too many handshakes",
         }
     }
 }
@@ -64,6 +76,7 @@ struct Table {
 #[derive(Debug)]
 struct Entry {
     connections: u32,
+    handshakes: u32,
     /// What it may still open at once.
     tokens: f64,
     counted: Instant,
@@ -80,6 +93,20 @@ impl Gate {
         let address = network(address);
         self.table.lock().enter(address, self.limits, Instant::now())?;
         Ok(Pass { gate: self.clone(), address })
+    }
+}
+
+impl Pass {
+    /// The connection begins its handshake, or may not.
+    pub(crate) fn shake(&self) -> Result<Shaking, Turned> {
+        self.gate.table.lock().shake(self.address, self.gate.limits)?;
+        Ok(Shaking { gate: self.gate.clone(), address: self.address })
+    }
+}
+
+impl Drop for Shaking {
+    fn drop(&mut self) {
+        self.gate.table.lock().shaken(self.address);
     }
 }
 
@@ -104,8 +131,12 @@ impl Table {
     fn enter(&mut self, address: IpAddr, limits: AddressLimits, now: Instant) -> Result<(), Turned> {
         self.sweep(limits, now);
         let burst = burst(limits);
-        let entry =
-            self.addresses.entry(address).or_insert(Entry { connections: 0, tokens: burst, counted: now });
+        let entry = self.addresses.entry(address).or_insert(Entry {
+            connections: 0,
+            handshakes: 0,
+            tokens: burst,
+            counted: now,
+        });
         entry.earn(limits, now);
         if limits.connections > 0 && entry.connections >= limits.connections {
             return Err(Turned::TooMany);
@@ -118,6 +149,21 @@ impl Table {
         }
         entry.connections += 1;
         Ok(())
+    }
+
+    fn shake(&mut self, address: IpAddr, limits: AddressLimits) -> Result<(), Turned> {
+        let Some(entry) = self.addresses.get_mut(&address) else { return Ok(()) };
+        if limits.handshakes > 0 && entry.handshakes >= limits.handshakes {
+            return Err(Turned::Unfinished);
+        }
+        entry.handshakes += 1;
+        Ok(())
+    }
+
+    fn shaken(&mut self, address: IpAddr) {
+        if let Some(entry) = self.addresses.get_mut(&address) {
+            entry.handshakes = entry.handshakes.saturating_sub(1);
+        }
     }
 
     fn leave(&mut self, address: IpAddr) {
@@ -159,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: AddressLimits = AddressLimits { connections: 30, per_second: 2 };
+    const LIMITS: AddressLimits = AddressLimits { connections: 30, per_second: 2, handshakes: 3 };
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, last])
@@ -176,6 +222,17 @@ mod tests {
         table.enter(address(2), LIMITS, now).unwrap();
         table.leave(address(1));
         table.enter(address(1), LIMITS, now).unwrap();
+    }
+
+    #[test]
+    fn an_address_has_so_many_handshakes_and_each_end_makes_room() {
+        let gate = Gate::new(LIMITS);
+        let passes: Vec<_> = (0..4).map(|_| gate.enter(address(1)).unwrap()).collect();
+        let mut shaking: Vec<_> = passes[..3].iter().map(|pass| pass.shake().unwrap()).collect();
+        assert_eq!(passes[3].shake().err(), Some(Turned::Unfinished));
+        gate.enter(address(2)).unwrap().shake().unwrap();
+        shaking.pop();
+        passes[3].shake().unwrap();
     }
 
     #[test]

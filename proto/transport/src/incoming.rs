@@ -1,4 +1,4 @@
-//! How connections are accepted: handshakes go on beside each other, within a bound and a time.
+//! How connections are accepted: handshakes go on beside each other, within bounds and a time, and nobody waits for another's.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use std::{
 use futures::{Stream, StreamExt};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +20,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::{
     Connection, Gate, ServerTls,
     gate::{Pass, Turned},
+    handshakes::Handshakes,
     limits, metrics,
 };
 
@@ -67,7 +68,7 @@ pub fn incoming(
     let (taken, opened) = mpsc::channel(limits::OPENED_AHEAD);
     let listener =
         TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(limits::TCP_KEEPALIVE));
-    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_AT_ONCE));
+    let handshakes = Handshakes::new(limits::HANDSHAKES_AT_ONCE);
     tokio::spawn(Accepting { listener, tls, name, gate, taken, handshakes }.run());
     Ok(Incoming { opened, address })
 }
@@ -78,7 +79,7 @@ struct Accepting {
     name: &'static str,
     gate: Option<Gate>,
     taken: mpsc::Sender<Connection>,
-    handshakes: Arc<Semaphore>,
+    handshakes: Arc<Handshakes>,
 }
 
 impl Accepting {
@@ -111,21 +112,30 @@ impl Accepting {
             let _ = self.taken.send(Connection::plain(stream).passed(pass)).await;
             return;
         };
-        let Ok(permit) = Arc::clone(&self.handshakes).acquire_owned().await else { return };
+        let shaking = match pass.as_ref().map(Pass::shake).transpose() {
+            Ok(shaking) => shaking,
+            Err(turned) => return metrics::turned_away(self.name, turned.why()),
+        };
+        let mut begun = self.handshakes.begin();
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.current().config));
         let (taken, name) = (self.taken.clone(), self.name);
         tokio::spawn(async move {
-            let _permit = permit;
-            let result = match timeout(limits::HANDSHAKE_PATIENCE, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => {
+            let shaken = tokio::select! {
+                shaken = timeout(limits::HANDSHAKE_PATIENCE, acceptor.accept(stream)) => Some(shaken),
+                () = begun.crowded_out() => None,
+            };
+            drop((begun, shaking));
+            let result = match shaken {
+                Some(Ok(Ok(stream))) => {
                     let _ = taken.send(Connection::tls(stream).passed(pass)).await;
                     "done"
                 }
-                Ok(Err(error)) => {
+                Some(Ok(Err(error))) => {
                     tracing::debug!(%error, listener = name, "a handshake failed");
                     "failed"
                 }
-                Err(_elapsed) => "late",
+                Some(Err(_elapsed)) => "late",
+                None => "crowded out",
             };
             metrics::handshake(name, result);
         });

@@ -10,6 +10,7 @@ mod connector;
 mod error;
 mod files;
 mod gate;
+mod handshakes;
 mod incoming;
 mod kept;
 pub mod limits;

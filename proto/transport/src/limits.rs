@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const FILE_BYTES: u64 = 1024 * 1024;
 /// How long a handshake may take: three round trips of a bad mobile network, with losses.
 pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-/// Handshakes at once on one listener; who comes then waits in the system's queue. Each holds about 20 KiB.
+/// Handshakes at once on one listener; who comes then takes the place of the oldest. Each holds about 20 KiB.
 pub const HANDSHAKES_AT_ONCE: usize = 20_000;
 /// Connections that are open and not yet taken by the listener's server.
 pub const OPENED_AHEAD: usize = 256;

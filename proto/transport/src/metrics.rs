@@ -2,10 +2,10 @@
 
 use metrics::{counter, describe_counter};
 
-/// Handshakes by `listener` and `result`: `done`, `failed`, `late`.
+/// Handshakes by `listener` and `result`: `done`, `failed`, `late`, `crowded out`.
 pub const HANDSHAKES: &str = "rollcall_tls_handshakes_total";
 
-/// Connections that were turned away, by `listener` and `why`: `too many`, `too fast`.
+/// Connections that were turned away, by `listener` and `why`: `too many`, `too fast`, `too many handshakes`.
 pub const TURNED_AWAY: &str = "rollcall_connections_turned_away_total";
 
 /// Describes all of them.
