@@ -10,7 +10,7 @@ use rollcall_cluster_tests::{
 };
 use rollcall_proto::{
     api::{InvokeRequest, InvokeResponse},
-    device::{Result as Answer, attach_request::Frame as Up, attach_response::Frame as Down},
+    device::{CloseCode, Result as Answer, attach_request::Frame as Up, attach_response::Frame as Down},
 };
 use tokio::{task::JoinHandle, time::Instant};
 use tonic::{Code, Status};
@@ -233,6 +233,40 @@ async fn another_process_of_the_device_makes_the_outcome_unknown_at_once() -> an
         ensure!(refused.brief() == (Code::Aborted, "DEVICE_LOST", "UNKNOWN"), "{refused:?}");
     }
     ensure!(lost.elapsed() < WINDOW, "after {:?}", lost.elapsed());
+    cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_worth_nothing_after_its_window_and_a_replayed_attach_nothing_ever() -> anyhow::Result<()>
+{
+    let cluster = CLUSTER.visit().await?;
+    let proxy = before(&cluster.nodes[1]).await?;
+    let first = RawProfile::new("watched", "watched");
+    let (connection, session) = RawDevice::attached(&proxy.url(), &first).await?;
+    // Somebody says once more, word by word, what he has heard the device say.
+    for said in [first.clone(), RawProfile { attach_number: 1, ..first.clone().returning(&session) }] {
+        let mut replayed = RawDevice::greet(&cluster.nodes[1].device_url()).await?;
+        match replayed.refused(1, &said).await? {
+            Down::AttachRefused(refused) => {
+                ensure!(refused.code() == CloseCode::Superseded, "{refused:?}");
+            }
+            other => bail!("the replay heard {other:?}"),
+        }
+    }
+    let seen = cluster.nodes[1].api()?.device("watched").await?;
+    ensure!(seen.session.is_some_and(|held| held.epoch == session.epoch), "the device was disturbed");
+    proxy.set(Pass::Cut);
+    drop(connection);
+    wait_until("the window is over", WINDOW * 3, async || {
+        let seen = cluster.nodes[1].api()?.device("watched").await?;
+        ensure!(seen.session.is_none(), "{seen:?}");
+        Ok(())
+    })
+    .await?;
+    // All that the device itself could say.
+    let late = first.returning(&session);
+    let (_late, opened) = RawDevice::attached(&cluster.nodes[1].device_url(), &late).await?;
+    ensure!(!opened.resumed && opened.epoch > session.epoch, "{opened:?}");
     cluster.finish().await
 }
 

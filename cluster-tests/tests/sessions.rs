@@ -1,9 +1,18 @@
 //! Sessions: who holds a device, and what happens when it appears twice.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
 use anyhow::{bail, ensure};
 use rollcall_agent::{AgentState, CloseCode};
 use rollcall_cluster_tests::{
-    ClusterPlan, Lab, RawDevice, RawProfile, SPREAD_PATIENCE, SharedCluster, Visit, call, refusal, wait_until,
+    ClusterPlan, HEAL_PATIENCE, Lab, Pass, Proxy, RawDevice, RawProfile, SPREAD_PATIENCE, SharedCluster,
+    Visit, call, refusal, wait_until,
 };
 use rollcall_proto::{
     api::{Device, DisconnectDeviceRequest, InvokeRequest},
@@ -139,5 +148,89 @@ async fn namespaces_do_not_collide() -> anyhow::Result<()> {
     let elsewhere = InvokeRequest { namespace: "another".into(), ..call("same", "echo") };
     let refused = refusal(cluster.nodes[0].api()?.call(elsewhere).await)?;
     ensure!(refused.reason == "NO_DEVICE", "{refused:?}");
+    cluster.finish().await
+}
+
+/// A device whose supervisor starts its agent anew whenever that has lost, or does not get, the session.
+async fn insist(device_id: &str, url: String, stop: Arc<AtomicBool>) {
+    while !stop.load(SeqCst) {
+        let agent = Lab::new(device_id, device_id).capacity(16).start(std::slice::from_ref(&url));
+        while !stop.load(SeqCst) && !matches!(agent.state(), AgentState::Refused { .. }) {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        agent.shutdown().await;
+    }
+}
+
+/// A number of all nodes' metrics.
+async fn total(cluster: &Visit<'_>, name: &str) -> anyhow::Result<f64> {
+    let mut sum = 0.0;
+    for node in &cluster.nodes {
+        let (_, page) = node.get("/metrics").await?;
+        let lines = page.lines().filter(|line| line.starts_with(name));
+        sum += lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
+    }
+    Ok(sum)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_devices_with_one_id_take_turns_that_grow_and_calls_go_on() -> anyhow::Result<()> {
+    const REFUSED: &str = r#"rollcall_device_attaches_refused_total{reason="CLOSE_CODE_SUPERSEDED"}"#;
+    let cluster = CLUSTER.visit().await?;
+    let (begun, refused) = (Instant::now(), total(&cluster, REFUSED).await?);
+    let stop = Arc::new(AtomicBool::new(false));
+    let rivals = [0, 1].map(|node| {
+        let (url, stop) = (cluster.nodes[node].device_url(), Arc::clone(&stop));
+        tokio::spawn(insist("contested", url, stop))
+    });
+    wait_until("one of them knocks in vain again and again", HEAL_PATIENCE * 2, async || {
+        let knocks = total(&cluster, REFUSED).await? - refused;
+        ensure!(knocks >= 20.0, "{knocks} times");
+        Ok(())
+    })
+    .await?;
+    let api = cluster.nodes[2].api()?;
+    wait_until("fifty calls in a row are answered", HEAL_PATIENCE * 2, async || {
+        for _ in 0..50 {
+            api.echo("contested", "contested").await?;
+        }
+        Ok(())
+    })
+    .await?;
+    // Left alone, they take the device from each other several times a second.
+    let (flaps, seconds) =
+        (total(&cluster, "rollcall_device_flaps_total").await?, begun.elapsed().as_secs_f64());
+    ensure!(flaps >= 1.0 && flaps <= 4.0 + seconds / 2.0, "{flaps} times in {seconds} s");
+    let told =
+        |log: &str| log.lines().any(|line| line.contains("again and again") && line.contains("former_from"));
+    let logs = cluster.nodes.iter().map(|node| node.output()).collect::<anyhow::Result<Vec<_>>>()?;
+    ensure!(logs.iter().any(|log| told(log)), "nobody is told");
+    stop.store(true, SeqCst);
+    for rival in rivals {
+        rival.await?;
+    }
+    cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_restarts_again_and_again_is_let_in_each_time() -> anyhow::Result<()> {
+    let cluster = CLUSTER.visit().await?;
+    let mut proxies = Vec::new();
+    for node in &cluster.nodes[..2] {
+        proxies.push(Proxy::before((node.addresses.host, node.addresses.device).into()).await?);
+    }
+    // By the eighth time another device would be kept out for more than half a minute.
+    let mut dead = Vec::new();
+    for life in 0..8 {
+        let way = &proxies[life % 2];
+        way.set(Pass::Freely);
+        let profile = RawProfile::new("restless", "restless");
+        let alive = wait_until("the device is let in", HEAL_PATIENCE, async || {
+            RawDevice::attached(&way.url(), &profile).await
+        });
+        // Its power fails: nobody ends the connection.
+        dead.push(alive.await?);
+        way.set(Pass::Never);
+    }
     cluster.finish().await
 }

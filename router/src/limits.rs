@@ -62,6 +62,32 @@ pub const LOAD_HINT_FRESH: Duration = Duration::from_secs(1);
 /// Groups of which a node remembers the load on one peer; of further ones it knows its own calls only while they run.
 pub const LOAD_HINTS: usize = 4_096;
 
+/// How often a device may be taken over by another agent process before whoever has it keeps it for a while: a device that
+/// was restarted, and one that was replaced.
+pub const TAKEOVERS_FREE: u32 = 2;
+/// How long it is kept then. Twice as long each time.
+pub const TAKEOVER_KEEP_LEAST: Duration = Duration::from_secs(2);
+/// The longest. Of several devices with one id each gets its turn, so that the true one is not kept out for ever.
+pub const TAKEOVER_KEEP_MOST: Duration = Duration::from_secs(300);
+/// How long a takeover is remembered: two turns.
+pub const TAKEOVER_MEMORY: Duration = Duration::from_secs(600);
+/// How long one that was let in may need until it has taken over: a commit, usually within milliseconds.
+pub const TAKEOVER_EXPECTED: Duration = Duration::from_secs(2);
+/// How often the log says that devices take one id from each other, for each of them.
+pub const TAKEOVERS_TOLD: Duration = Duration::from_secs(60);
+/// Devices whose takeovers are remembered, some 150 bytes each; others are let in as if it were the first time.
+pub const CONTESTS: usize = 4_096;
+/// How often they are looked through for those that can be forgotten, and how long at least each is remembered.
+pub const CONTESTS_SWEPT: Duration = Duration::from_secs(10);
+/// How long a device may take to answer a ping before another process of its id is let in.
+pub const DOUBT_PATIENCE: Duration = Duration::from_secs(3);
+/// How long that may take if another node has the device: until it has ended the session, too.
+pub const DOUBT_ELSEWHERE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a device is pinged for that reason at most, unless it was taken over since: an answer holds for a while.
+pub const DOUBT_EVERY: Duration = Duration::from_secs(15);
+/// How often it is looked whether it has answered.
+pub const DOUBT_LOOK: Duration = Duration::from_millis(50);
+
 /// Calls that wait for room on one device: more than a device works off in a deadline is a lie to the caller.
 pub const DEVICE_QUEUE: usize = 16;
 /// Devices of a group that the holder compares before it takes the least loaded one that has room.
@@ -227,6 +253,8 @@ pub const BALANCE_TOLERANCE_PERCENT: u64 = 10;
 const _: () = assert!(CHUNK_BYTES <= PAYLOAD_BYTES);
 const _: () = assert!(PACKET_BYTES + CHUNK_BYTES < 4 * 1024 * 1024);
 const _: () = assert!(PROBE_PAUSE.as_millis() < PROBE_PATIENCE.as_millis());
+const _: () = assert!(TAKEOVER_KEEP_MOST.as_secs() < TAKEOVER_MEMORY.as_secs());
+const _: () = assert!(DOUBT_PATIENCE.as_secs() < DOUBT_ELSEWHERE_PATIENCE.as_secs());
 const _: () = assert!(RETRY_AFTER_LEAST.as_millis() < RETRY_AFTER_MOST.as_millis());
 const _: () = assert!(LINK_BEAT.as_millis() * 3 <= LINK_SILENT.as_millis());
 const _: () = assert!(LINK_SILENT.as_millis() < LINK_DEAD.as_millis());

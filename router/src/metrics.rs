@@ -29,6 +29,7 @@ const EJECTED_NOW: &str = "rollcall_devices_ejected";
 const PRESSURE: &str = "rollcall_pressure_ratio";
 const SHED: &str = "rollcall_shed_total";
 const ATTACHES_ADMITTED: &str = "rollcall_device_attaches_admitted_total";
+const FLAPS: &str = "rollcall_device_flaps_total";
 const SITES_LOST: &str = "rollcall_sites_lost_total";
 const LINK_UP: &str = "rollcall_link_up";
 const LINK_BREAKS: &str = "rollcall_link_breaks_total";
@@ -109,6 +110,8 @@ pub(crate) struct Metrics {
     pub(crate) pressure: Gauge,
     /// Sites that were lost.
     pub(crate) sites_lost: Counter,
+    /// Devices taken over by another agent process too often.
+    pub(crate) flaps: Counter,
     /// Attaches let in.
     pub(crate) attaches_admitted: Counter,
     /// Devices that became suspect.
@@ -144,6 +147,7 @@ impl Metrics {
             retries: counter!(RETRIES),
             pressure: gauge!(PRESSURE),
             sites_lost: counter!(SITES_LOST),
+            flaps: counter!(FLAPS),
             attaches_admitted: counter!(ATTACHES_ADMITTED),
             suspect: counter!(SUSPECT),
             health_calls: counter!(HEALTH_CALLS),
@@ -240,6 +244,11 @@ fn describe() {
         "Work that this node did not take on for the pressure or by its rate, by kind"
     );
     describe_counter!(SITES_LOST, Unit::Count, "Sites of which this node lost half of its devices at once");
+    describe_counter!(
+        FLAPS,
+        Unit::Count,
+        "Times that a device came to this node, taken over from another agent process once too often"
+    );
     describe_counter!(ATTACHES_ADMITTED, Unit::Count, "Attaches that this node let in");
     describe_counter!(SUSPECT, Unit::Count, "Devices of this node whose calls made them suspect");
     describe_counter!(HEALTH_CALLS, Unit::Count, "Health calls to suspect and ejected devices of this node");

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 use super::{
     feature_level::FeatureLevel,
     ids::{DeviceKey, Epoch, Incarnation, InstanceId, LogIndex, NodeId},
@@ -22,6 +24,8 @@ pub enum Event {
         profile: Arc<Profile>,
         /// The session that it replaces, even if its holder is down.
         replaced: Option<SessionRef>,
+        /// Where the device comes from, if that session was another agent process's and its holder is up.
+        rival_from: Option<CompactString>,
     },
     /// A session ended.
     Closed {

@@ -22,6 +22,7 @@ pub(crate) mod queue;
 pub(crate) mod resume;
 pub(crate) mod retry;
 pub(crate) mod returned;
+pub(crate) mod rivals;
 pub(crate) mod room;
 pub(crate) mod site_loss;
 pub(crate) mod slow_start;

@@ -16,6 +16,7 @@ use rollcall_proto::peer::{
     CallFrame, ForwardCall, LinkBeat, LinkChunk, LinkResponse, PickedDevice, ReplyFrame, call_frame,
     reply_frame,
 };
+use rollcall_registry::model::ids::{DeviceKey, Epoch};
 use tokio::{sync::Notify, time::Instant};
 
 use self::{
@@ -63,6 +64,8 @@ pub(crate) enum Arrival {
     Replay(Box<Replayed>),
     /// A question about a device of this node.
     Question(Question),
+    /// A doubt whether the device of a session of this node still answers.
+    Doubt(DeviceKey, Epoch),
 }
 
 /// A call that has arrived whole.
@@ -97,6 +100,10 @@ impl Inbound {
             Some(call_frame::Kind::Chunk(chunk)) => Ok(self.chunk(call_id, chunk)?.map(Arrival::Call)),
             Some(call_frame::Kind::Replay(replay)) => Ok(self.replay(call_id, replay)),
             Some(call_frame::Kind::ReplayChunk(chunk)) => self.replay_chunk(call_id, chunk),
+            Some(call_frame::Kind::Ask(ask)) if ask.doubted => {
+                let device = DeviceKey::new(&ask.namespace, &ask.device_id);
+                Ok(Some(Arrival::Doubt(device, Epoch(ask.epoch))))
+            }
             Some(call_frame::Kind::Ask(ask)) => Ok(Some(Arrival::Question(wire::question_of(ask)))),
             Some(call_frame::Kind::Cancel(cancel)) if cancel.answered => {
                 self.drop_answered(call_id);

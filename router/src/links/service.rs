@@ -96,6 +96,9 @@ async fn read<R: Registrar>(
                         Some(Arrival::Replay(replayed)) => {
                             sessions.arrived(*replayed, &name_of(&sessions, source))
                         }
+                        Some(Arrival::Doubt(device, epoch)) => {
+                            tokio::spawn(Arc::clone(&sessions).doubted(device, epoch));
+                        }
                         Some(Arrival::Question(question)) => {
                             tokio::spawn(Arc::clone(&sessions).answer(question));
                         }

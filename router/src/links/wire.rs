@@ -76,6 +76,18 @@ pub(crate) fn question_to_proto(question: &Question) -> peer::AskCalls {
         epoch: question.epoch.0,
         former_epoch: question.former_epoch.0,
         tokens: question.tokens.iter().map(|token| token_to_proto(*token)).collect(),
+        doubted: false,
+    }
+}
+
+/// A doubt whether a device still answers.
+pub(crate) fn doubt_to_proto(device: &DeviceKey, epoch: Epoch) -> peer::AskCalls {
+    peer::AskCalls {
+        namespace: device.namespace.to_string(),
+        device_id: device.device.to_string(),
+        epoch: epoch.0,
+        doubted: true,
+        ..peer::AskCalls::default()
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) mod outgoing;
 pub(crate) mod profile;
 pub(crate) mod replays;
 mod resuming;
+pub(crate) mod rivals;
 pub(crate) mod shared_runs;
 pub(crate) mod shown;
 pub(crate) mod sites;

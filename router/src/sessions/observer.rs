@@ -63,8 +63,11 @@ impl<R: Registrar> ApplyObserver for Observer<R> {
         let mut arrived = false;
         for event in events {
             match event {
-                Event::Opened { device, session, replaced, .. } => {
+                Event::Opened { device, session, replaced, rival_from, .. } => {
                     self.opened(&sessions, device, session, replaced.as_ref());
+                    if let Some(from) = rival_from {
+                        sessions.taken_over(device, session, from);
+                    }
                     arrived = true;
                 }
                 Event::Closed { session, cause, .. } => {

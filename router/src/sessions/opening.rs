@@ -40,6 +40,10 @@ impl<R: Registrar> DeviceSessions<R> {
             }
             None => {}
         }
+        if let Err(refused) = self.hold_back(&attach).await {
+            self.shared.metrics.attach_refused(refused.code());
+            return connection.not_opened(slot, opening, refused);
+        }
         let waiting = self.openings.fetch_add(1, Ordering::Relaxed);
         let came_back = self.was_away(&attach);
         let opened = match self.admit(&attach) {

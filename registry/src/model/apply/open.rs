@@ -37,6 +37,8 @@ pub(super) fn open(
         (None, RegistrationMode::Open) => {}
     }
     let replaced = place.row().and_then(Row::open_session);
+    let rival = place.row().and_then(Row::valid_session).filter(|held| held.instance != wanted.instance);
+    let rival_from = rival.map(|_| wanted.remote_addr.clone());
     let standing = place.row().map_or(Standing::SelfMade { away_since: UnixMillis(0) }, |row| row.standing());
     let content = Content {
         epoch,
@@ -49,7 +51,7 @@ pub(super) fn open(
     let profile = writer.put(place, device, content);
     let session =
         SessionRef { node: life.node, incarnation: life.incarnation, epoch, instance: wanted.instance };
-    Ok(Event::Opened { device: device.clone(), session, profile, replaced })
+    Ok(Event::Opened { device: device.clone(), session, profile, replaced, rival_from })
 }
 
 fn may_replace(row: &Row, wanted: &OpenSession) -> Result<(), ChangeRejection> {

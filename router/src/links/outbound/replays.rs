@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use rollcall_proto::peer::{CallFrame, ReplayedAnswer, call_frame, replayed_answer};
+use rollcall_proto::peer::{AskCalls, CallFrame, ReplayedAnswer, call_frame, replayed_answer};
+use rollcall_registry::model::ids::{DeviceKey, Epoch};
 
 use super::{OutboundLink, wake};
 use crate::{
@@ -56,8 +57,16 @@ impl OutboundLink {
 
     /// Queues a question. Lost if the link takes nothing now.
     pub(crate) fn ask(&self, question: &Question) {
-        let frame =
-            CallFrame { call_id: 0, kind: Some(call_frame::Kind::Ask(wire::question_to_proto(question))) };
+        self.put(wire::question_to_proto(question));
+    }
+
+    /// Queues a doubt whether a device still answers. Lost if the link takes nothing now.
+    pub(crate) fn doubt(&self, device: &DeviceKey, epoch: Epoch) {
+        self.put(wire::doubt_to_proto(device, epoch));
+    }
+
+    fn put(&self, ask: AskCalls) {
+        let frame = CallFrame { call_id: 0, kind: Some(call_frame::Kind::Ask(ask)) };
         let waker = {
             let mut state = self.state.lock();
             if state.session == 0 {
