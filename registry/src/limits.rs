@@ -88,9 +88,9 @@ pub const LOG_ENTRY_HEAD_BYTES: usize = 64;
 pub const MEMBER_TEXT_BYTES: usize = 1024;
 /// Entry bytes gathered into one flush: bounds how long the first of them waits for the last.
 pub const LOG_FLUSH_BYTES: usize = 8 * 1024 * 1024;
-/// The largest atomic write into sled. A longer append is written as several, then flushed once.
+/// The largest write into sled. A longer append is written as several, then flushed once.
 pub const LOG_WRITE_BYTES: usize = 2 * 1024 * 1024;
-/// Keys deleted in one atomic write when the log is purged or truncated.
+/// Keys deleted in one write when the log is purged or truncated: readers wait for it.
 pub const LOG_WRITE_DELETES: usize = 1_024;
 /// Keys of purged entries that go with each flush, or twice as many as it brings, if that is more: so appends wait for a few
 /// milliseconds of deletions at most, and what was purged still goes faster than new entries come.

@@ -2,18 +2,18 @@
 //!
 //! | tree | key | value |
 //! |---|---|---|
-//! | `raft` | `s/sequence` | sealed u64: rises with each atomic write |
+//! | `raft` | `s/sequence` | sealed u64: rises with each write |
 //! | `raft` | `s/vote` | sealed [`Vote`](rollcall_proto::storage::Vote) |
 //! | `raft` | `s/committed` | sealed [`LogId`](rollcall_proto::storage::LogId) |
 //! | `raft` | `s/first` | sealed u64: where a log began that did not begin at 0 |
 //! | `raft` | `s/purged` | sealed [`LogId`](rollcall_proto::storage::LogId) |
 //! | `raft` | `e` + index (u64) + part (u16), big-endian | a chunk, see `sled_log/chunk.rs` |
 //!
-//! One tree, because sled's writes are atomic only within one. Sealed: format, payload and CRC-32C, see `seal.rs`.
+//! One tree, whose changes sled keeps in their order. Sealed: format, payload and CRC-32C, see `seal.rs`.
 
 /// The one tree.
 pub(super) const TREE: &str = "raft";
-/// How many atomic writes there were.
+/// How many writes there were.
 pub(super) const SEQUENCE: &[u8] = b"s/sequence";
 /// Whom this node voted for.
 pub(super) const VOTE: &[u8] = b"s/vote";

@@ -1,4 +1,4 @@
-//! The log on disk, as its one writer sees it: stages changes into atomic writes, then makes them durable.
+//! The log on disk, as its one writer sees it: stages changes into writes, then makes them durable.
 
 use std::{sync::Arc, time::Instant};
 
@@ -38,30 +38,23 @@ pub(super) struct Disk {
     pub(super) staged: Staged,
 }
 
-/// Changes for the next atomic write.
+/// Changes for the next write, in their order; `None` removes a key.
 #[derive(Default)]
 pub(super) struct Staged {
-    batch: sled::Batch,
+    changes: Vec<(sled::IVec, Option<sled::IVec>)>,
     bytes: usize,
     removals: usize,
-    is_empty: bool,
 }
 
 impl Staged {
-    pub(super) fn none() -> Self {
-        Self { is_empty: true, ..Self::default() }
-    }
-
     fn insert(&mut self, key: &[u8], value: &[u8]) {
         self.bytes += value.len();
-        self.is_empty = false;
-        self.batch.insert(key, value);
+        self.changes.push((key.into(), Some(value.into())));
     }
 
     fn remove(&mut self, key: &[u8]) {
         self.removals += 1;
-        self.is_empty = false;
-        self.batch.remove(key);
+        self.changes.push((key.into(), None));
     }
 }
 
@@ -191,16 +184,25 @@ impl Disk {
         if self.staged.removals >= limits::LOG_WRITE_DELETES { self.write() } else { Ok(()) }
     }
 
-    /// Writes what is staged, atomically. Durable only after [`Self::sync`].
+    /// Writes what is staged. Durable only after [`Self::sync`].
+    ///
+    /// A crash leaves the changes up to one of them, for sled's log is in their order. So each change must be harmless without those
+    /// after it: half an entry is a torn end, a truncation begins with the tail, and the sequence comes last. sled's batch would be
+    /// all or nothing, but puts a manifest before it in a write of its own, with a wait for the disk and two turns of its threads.
     fn write(&mut self) -> Result<(), StorageError> {
-        if self.staged.is_empty {
+        if self.staged.changes.is_empty() {
             return Ok(());
         }
         let sequence = self.written.sequence + 1;
         self.staged.insert(keyspaces::SEQUENCE, &sequence.to_sealed());
-        let staged = std::mem::replace(&mut self.staged, Staged::none());
-        let _no_readers = (staged.removals > 0).then(|| self.removals.write());
-        self.tree.apply_batch(staged.batch)?;
+        let Staged { changes, removals, .. } = std::mem::take(&mut self.staged);
+        let _no_readers = (removals > 0).then(|| self.removals.write());
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.tree.insert(key, value)?,
+                None => self.tree.remove(key)?,
+            };
+        }
         self.written.sequence = sequence;
         Ok(())
     }

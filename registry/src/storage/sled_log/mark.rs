@@ -1,7 +1,7 @@
 //! The mark: what of the log was acknowledged, kept apart from it, so that a log that lost its end is noticed.
 //!
 //! sled takes a damaged record for the torn end of its file and drops what follows. Inside the log there is no telling
-//! whether that was ever acknowledged. So after each sync the writer notes the number of its last atomic write here. The
+//! whether that was ever acknowledged. So after each sync the writer notes the number of its last write here. The
 //! note itself is synced once a second: it survives a killed process exactly, a power cut up to a second behind. It never
 //! runs ahead of the log.
 
@@ -24,7 +24,7 @@ const SLOT_BYTES: usize = 28;
 /// What was acknowledged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Acknowledged {
-    /// The number of the last atomic write.
+    /// The number of the last write.
     pub(super) sequence: u64,
     /// The index after the last entry.
     pub(super) next_index: u64,

@@ -56,7 +56,7 @@ pub(super) fn open(
         // Whoever wrote the log may have ended before all that was purged was gone.
         swept_to: checked.begins,
         added: 0,
-        staged: Staged::none(),
+        staged: Staged::default(),
     };
     start(dir, tree, removals, disk, checked)
 }
