@@ -21,6 +21,7 @@ async fn serves(isolation: &str, own: Served, forwarded: Served) -> anyhow::Resu
     let (leader, caller, holder) = cluster.leader_and_two_others().await?;
     let device = Lab::new("alone", "alone").capacity(4).attach(&[holder.device_url()]).await?;
     cluster.caught_up(SPREAD_PATIENCE).await?;
+    lease_held(&holder).await?;
     for node in [&caller, &holder] {
         node.switch(&[Switch::RaftCut]).await?;
     }
@@ -38,16 +39,29 @@ async fn serves(isolation: &str, own: Served, forwarded: Served) -> anyhow::Resu
     cluster.finish().await
 }
 
+/// The metric follows the lease by an interval: it has to be seen held before it is seen lapsed.
+async fn lease_held(holder: &Node) -> anyhow::Result<()> {
+    wait_until("the metric shows the holder's lease", HEAL_PATIENCE, async || {
+        let left = lease_left(holder).await?;
+        ensure!(left > Some(0.0), "{left:?} is left of it");
+        Ok(())
+    })
+    .await
+}
+
 async fn lease_lapsed(holder: &Node) -> anyhow::Result<()> {
     wait_until("the holder's lease has lapsed", HEAL_PATIENCE, async || {
-        let (_, page) = holder.get("/metrics").await?;
-        let gauge = page.lines().find(|line| line.starts_with("rollcall_lease_remaining_seconds"));
-        let left =
-            gauge.and_then(|line| line.rsplit_once(' ')).and_then(|(_, left)| left.parse::<f64>().ok());
+        let left = lease_left(holder).await?;
         ensure!(left == Some(0.0), "{left:?} is left of it");
         Ok(())
     })
     .await
+}
+
+async fn lease_left(holder: &Node) -> anyhow::Result<Option<f64>> {
+    let (_, page) = holder.get("/metrics").await?;
+    let gauge = page.lines().find(|line| line.starts_with("rollcall_lease_remaining_seconds"));
+    Ok(gauge.and_then(|line| line.rsplit_once(' ')).and_then(|(_, left)| left.parse().ok()))
 }
 
 async fn served(through: &Node) -> anyhow::Result<Served> {
