@@ -12,10 +12,10 @@ use anyhow::{Context, bail, ensure};
 use prost::Message;
 use rollcall_cluster_tests::{
     Api, Cli, Cluster, ClusterPlan, FORM_PATIENCE, HEAL_PATIENCE, Lab, Node, SPREAD_PATIENCE, call, propose,
-    wait_until,
+    refusal, wait_until,
 };
 use rollcall_proto::{
-    api::InvokeRequest,
+    api::{GroupPolicy, InvokeRequest, SetGroupPolicyRequest},
     peer::{ProposeRequest, propose_response},
     storage::{Command, PackedBatch, command::Kind},
 };
@@ -101,6 +101,25 @@ async fn packed_batch(cluster: &Cluster) -> anyhow::Result<propose_response::Res
     propose(cluster, &leader, ProposeRequest { command: None, encoded }).await
 }
 
+/// An administrator hears what is in the way, whichever node was asked.
+async fn policies_are_refused(through: &Node) -> anyhow::Result<()> {
+    let policy = GroupPolicy {
+        group: "levels".into(),
+        default_timeout: Some(prost_types::Duration { seconds: 5, nanos: 0 }),
+        ..GroupPolicy::default()
+    };
+    let request = SetGroupPolicyRequest { policy: Some(policy) };
+    let answer = through.api()?.registry.set_group_policy(request).await;
+    let refused = refusal(answer)?;
+    ensure!(
+        refused.code == Code::FailedPrecondition
+            && refused.reason == "FEATURE_LEVEL_TOO_LOW"
+            && refused.metadata.get("needed").is_some_and(|needed| needed == "1"),
+        "{refused:?}"
+    );
+    Ok(())
+}
+
 async fn restart(cluster: &Cluster, node: &Node, flags: &[&str]) -> anyhow::Result<()> {
     ensure!(node.stop().await?.success(), "{} did not stop cleanly", node.name);
     node.start_with(flags)?;
@@ -138,6 +157,8 @@ async fn the_level_rises_once_every_node_allows_it_and_there_is_no_way_back() ->
         }
         Ok(written) => bail!("what not all members read was written: {written:?}"),
     }
+
+    policies_are_refused(&old).await?;
 
     // The way back is open: one that has been upgraded is taken back, and upgraded once more.
     restart(&cluster, &two, &HELD).await?;

@@ -1,5 +1,6 @@
-//! What an administrator changes: devices' records, the rules for them and those for calls to groups. It goes straight to the leader, not through
-//! the batcher, which is for sessions.
+//! What an administrator changes: devices' records, the rules for them and those for calls to groups.
+//!
+//! It goes straight to the leader, not through the batcher, which is for sessions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use crate::{
     limits::{BATCH_RETRY, BATCH_RETRY_AFTER, CHANGE_PATIENCE},
     model::{
         command::{Command, DeleteDevice, PutDevice, SetGroupPolicy, SetPolicy},
+        feature_level::FeatureLevel,
         ids::LogIndex,
         rejection::RecordRejection,
     },
@@ -61,6 +63,14 @@ pub enum AdministerError {
     /// The record is not as it was expected to be.
     #[error(transparent)]
     Rejected(#[from] RecordRejection),
+    /// Not every node can take part in such a change yet.
+    #[error("nodes of an older version do not know such changes: upgrade every node, then ask again")]
+    AboveLevel {
+        /// What the change asks for.
+        command: FeatureLevel,
+        /// What the cluster has.
+        cluster: FeatureLevel,
+    },
     /// The cluster does not take such changes now; for people.
     #[error("{0}")]
     Refused(String),
@@ -100,8 +110,8 @@ async fn propose(seated: &Seated, command: &Arc<Command>) -> Result<LogIndex, Ad
             Ok(Proposed::Rejected(reason)) => return Err(AdministerError::Refused(reason)),
             Err(LeaderError::NotLeader(_)) => {}
             // The level of a cluster that has just been founded is about to rise.
-            Err(error @ LeaderError::AboveLevel { .. }) if Instant::now() >= until => {
-                return Err(AdministerError::Refused(error.to_string()));
+            Err(LeaderError::AboveLevel { command, cluster }) if Instant::now() >= until => {
+                return Err(AdministerError::AboveLevel { command, cluster });
             }
             Err(LeaderError::AboveLevel { .. }) => {}
             Err(LeaderError::Unknown(reason)) => {

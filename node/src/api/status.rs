@@ -60,6 +60,8 @@ pub mod reason {
     pub const ETAG_MISMATCH: &str = "ETAG_MISMATCH";
     /// As many groups have a policy as may have one.
     pub const TOO_MANY_GROUP_POLICIES: &str = "TOO_MANY_GROUP_POLICIES";
+    /// The cluster is at a lower feature level than the change needs; the metadata `needed` and `feature_level` say which.
+    pub const FEATURE_LEVEL_TOO_LOW: &str = "FEATURE_LEVEL_TOO_LOW";
 }
 
 /// The code of a failure.
@@ -217,6 +219,12 @@ impl Refusal {
             }
             AdministerError::Rejected(RecordRejection::EtagMismatch { current }) => {
                 Self::of_record(Code::Aborted, reason::ETAG_MISMATCH, device_id, *current, words)
+            }
+            AdministerError::AboveLevel { command, cluster } => {
+                Self::new(Code::FailedPrecondition, reason::FEATURE_LEVEL_TOO_LOW, words)
+                    .with("outcome", Outcome::NotExecuted.as_str())
+                    .with("needed", command.0.to_string())
+                    .with("feature_level", cluster.0.to_string())
             }
             AdministerError::Refused(_) => of_reason(Reason::Internal, Outcome::NotExecuted),
             AdministerError::Stopping => of_reason(Reason::ShuttingDown, Outcome::NotExecuted),
