@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{Args, Subcommand};
 use sha2::{Digest, Sha256};
 
-use super::CliError;
+use super::{CliError, output::print};
 
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
@@ -51,7 +51,7 @@ impl Make {
             .and_then(|mut file| writeln!(file, "{token}"));
         written.map_err(|error| CliError::Io(format!("cannot write {}: {error}", self.out.display())))?;
         let digest = Sha256::digest(token.as_bytes());
-        println!("[[tokens]]\nname = \"{}\"\nsha256 = \"{digest:x}\"", self.name);
+        print(&format!("[[tokens]]\nname = \"{}\"\nsha256 = \"{digest:x}\"", self.name))?;
         Ok(())
     }
 }
