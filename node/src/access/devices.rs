@@ -1,6 +1,6 @@
 //! Which devices a connection may attach: its identity says so, never the device alone.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use rollcall_proto::device::{
     AttachRefused, AttachRequest, AttachResponse, CloseCode, Profile, Reauth, attach_request, attach_response,
@@ -12,13 +12,23 @@ use super::{
     identity::Identity,
     standing::Standing,
 };
-use crate::limits::{REAUTH_AGAIN, REAUTH_BEFORE};
+use crate::{
+    api::validate::namespace,
+    limits::{REAUTH_AGAIN, REAUTH_BEFORE},
+};
 
 /// Looks at what a connection's devices say of themselves.
 pub struct DeviceDoor {
     standing: Standing,
-    /// Namespace and id by slot, of those that were let through.
-    devices: HashMap<u32, (String, String)>,
+    /// By slot, those that were let through.
+    devices: HashMap<u32, Seat>,
+}
+
+/// What a device said of itself and was let through with.
+struct Seat {
+    namespace: Box<str>,
+    device_id: Box<str>,
+    groups: Box<[Box<str>]>,
 }
 
 /// What is to be done with a frame.
@@ -57,25 +67,30 @@ impl DeviceDoor {
     pub fn judge(&mut self, request: &AttachRequest) -> Verdict {
         match &request.frame {
             Some(attach_request::Frame::Attach(attach)) => {
-                let namespace = if attach.namespace.is_empty() { "default" } else { &attach.namespace };
+                let seat = Seat {
+                    namespace: namespace(&attach.namespace).into(),
+                    device_id: attach.device_id.as_str().into(),
+                    groups: groups(attach.profile.as_ref()),
+                };
                 let identity = self.standing.identity();
-                if !may(&identity, namespace, &attach.device_id, attach.profile.as_ref()) {
-                    tell(&identity, namespace, &attach.device_id);
+                if !seat.permitted(&identity) {
+                    seat.tell(&identity);
                     return Verdict::Refuse(Box::new(refusal(request.slot)));
                 }
                 // The router refuses slots beyond this bound, and who updates an unknown one loses the connection.
                 if self.devices.len() < SLOTS_PER_CONNECTION as usize {
-                    self.devices.insert(request.slot, (namespace.to_owned(), attach.device_id.clone()));
+                    self.devices.insert(request.slot, seat);
                 }
                 Verdict::Pass
             }
             Some(attach_request::Frame::Update(update)) => {
-                let Some((namespace, id)) = self.devices.get(&request.slot) else { return Verdict::End };
+                let Some(seat) = self.devices.get_mut(&request.slot) else { return Verdict::End };
+                seat.groups = groups(update.profile.as_ref());
                 let identity = self.standing.identity();
-                if may(&identity, namespace, id, update.profile.as_ref()) {
+                if seat.permitted(&identity) {
                     return Verdict::Pass;
                 }
-                tell(&identity, namespace, id);
+                seat.tell(&identity);
                 Verdict::End
             }
             Some(attach_request::Frame::Detach(_)) => {
@@ -90,24 +105,28 @@ impl DeviceDoor {
         }
     }
 
-    /// A token that is no better leaves what was there.
+    /// A token that permits less than what sits here leaves what was there.
     fn renew(&self, token: &str) {
         let Some(identity) = self.standing.judge(token) else { return };
-        let may_be = |(namespace, id): &(String, String)| may(&identity, namespace, id, None);
-        if self.devices.values().all(may_be) {
+        if self.devices.values().all(|seat| seat.permitted(&identity)) {
             self.standing.renew(token, identity);
         }
     }
 }
 
-fn may(identity: &Arc<Identity>, namespace: &str, device_id: &str, profile: Option<&Profile>) -> bool {
-    let groups = profile.into_iter().flat_map(|profile| &profile.groups).map(String::as_str);
-    identity.may_attach(namespace, device_id, groups)
+impl Seat {
+    fn permitted(&self, identity: &Identity) -> bool {
+        identity.may_attach(&self.namespace, &self.device_id, self.groups.iter().map(AsRef::as_ref))
+    }
+
+    fn tell(&self, identity: &Identity) {
+        let what = format!("be {}/{}, with these groups", self.namespace, self.device_id);
+        audit::refused(&Refused { who: &identity.name, from: None, what: &what, why: "not permitted" });
+    }
 }
 
-fn tell(identity: &Identity, namespace: &str, device_id: &str) {
-    let what = format!("be {namespace}/{device_id}, with these groups");
-    audit::refused(&Refused { who: &identity.name, from: None, what: &what, why: "not permitted" });
+fn groups(profile: Option<&Profile>) -> Box<[Box<str>]> {
+    profile.into_iter().flat_map(|profile| &profile.groups).map(|group| group.as_str().into()).collect()
 }
 
 /// The same for every device that is not permitted, whether it exists or not.

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use http::Uri;
+use rollcall_registry::model::ids::DEFAULT_NAMESPACE;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -96,7 +97,7 @@ struct WrittenRule {
 }
 
 fn default_namespace() -> Vec<String> {
-    vec!["default".to_owned()]
+    vec![DEFAULT_NAMESPACE.to_owned()]
 }
 
 /// Reads the file. What the parser quotes of it is not passed on: it may be next to a secret.
