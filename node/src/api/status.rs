@@ -243,6 +243,7 @@ impl Refusal {
             // tonic's code for what it cannot decode.
             Code::Internal => (Code::InvalidArgument, Reason::InvalidArgument),
             Code::Cancelled => (Code::Cancelled, Reason::Cancelled),
+            Code::DeadlineExceeded => (Code::DeadlineExceeded, Reason::Deadline),
             other => (other, Reason::Internal),
         };
         Self::new(code, reason.as_str(), status.message()).with("outcome", Outcome::NotExecuted.as_str())
