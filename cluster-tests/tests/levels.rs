@@ -132,7 +132,7 @@ async fn is_refused(node: &Node) -> anyhow::Result<()> {
     let status = node.ended(HEAL_PATIENCE).await?;
     let said = node.output()?;
     ensure!(
-        status.code() == Some(1) && said.contains("feature level 1") && said.contains("max_feature_level"),
+        status.code() == Some(1) && said.contains("feature level 2") && said.contains("max_feature_level"),
         "{status}:\n{said}"
     );
     Ok(())
@@ -146,7 +146,7 @@ async fn the_level_rises_once_every_node_allows_it_and_there_is_no_way_back() ->
     two.start()?;
     old.start_with(&HELD)?;
     cluster.settled(FORM_PATIENCE).await?;
-    levels_are(&cluster, 0, &[1, 1, 0]).await?;
+    levels_are(&cluster, 0, &[2, 2, 0]).await?;
     let called = Lab::new("called", "levels").attach(&[one.device_url()]).await?;
     let calls = Calls::through(one.api()?, "called");
     works(&cluster, "mixed").await?;
@@ -162,13 +162,13 @@ async fn the_level_rises_once_every_node_allows_it_and_there_is_no_way_back() ->
 
     // The way back is open: one that has been upgraded is taken back, and upgraded once more.
     restart(&cluster, &two, &HELD).await?;
-    levels_are(&cluster, 0, &[1, 0, 0]).await?;
+    levels_are(&cluster, 0, &[2, 0, 0]).await?;
     works(&cluster, "back").await?;
     restart(&cluster, &two, &[]).await?;
-    levels_are(&cluster, 0, &[1, 1, 0]).await?;
+    levels_are(&cluster, 0, &[2, 2, 0]).await?;
 
     restart(&cluster, &old, &[]).await?;
-    levels_are(&cluster, 1, &[1, 1, 1]).await?;
+    levels_are(&cluster, 2, &[2, 2, 2]).await?;
     works(&cluster, "raised").await?;
     let written = packed_batch(&cluster).await?;
     ensure!(matches!(written, propose_response::Result::Rejected(_)), "{written:?}");
@@ -176,13 +176,13 @@ async fn the_level_rises_once_every_node_allows_it_and_there_is_no_way_back() ->
     called.shutdown().await;
     wait_until("the metric shows it", SPREAD_PATIENCE, async || {
         let (_, metrics) = two.get("/metrics").await?;
-        ensure!(metrics.contains("rollcall_feature_level 1"), "it does not");
+        ensure!(metrics.contains("rollcall_feature_level 2"), "it does not");
         Ok(())
     })
     .await?;
     let status = ["cluster", "status", "--output", "json", "--addr", &two.api_url()];
     let shown = Cli::new().await?.run(&status).await?.json()?;
-    ensure!(shown["feature_level"] == 1, "the command does not show it: {shown}");
+    ensure!(shown["feature_level"] == 2, "the command does not show it: {shown}");
 
     // From here on neither a member nor a newcomer comes in with less.
     ensure!(old.stop().await?.success(), "{} did not stop cleanly", old.name);
@@ -192,6 +192,6 @@ async fn the_level_rises_once_every_node_allows_it_and_there_is_no_way_back() ->
     old.start()?;
     newcomer.start()?;
     cluster.settled(FORM_PATIENCE).await?;
-    levels_are(&cluster, 1, &[1, 1, 1, 1]).await?;
+    levels_are(&cluster, 2, &[2, 2, 2, 2]).await?;
     cluster.finish().await
 }

@@ -71,6 +71,10 @@ pub const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 /// How fast its bytes have to come at least, on average: below a bad mobile network, and services have a better one.
 pub const REQUEST_BYTES_PER_SECOND: u64 = 16 * 1024;
 
+/// How often a node looks whether other rules of who may do what are stored: a look is one load, and a change is to hold within a
+/// second.
+pub const STORED_RULES_LOOK: Duration = Duration::from_millis(200);
+
 /// HTTP/2 pings on idle connections; finds dead peers and keeps NAT entries.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long such a ping may take.

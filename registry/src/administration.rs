@@ -1,4 +1,4 @@
-//! What an administrator changes: devices' records, the rules for them and those for calls to groups.
+//! What an administrator changes: devices' records, the rules for them, those for calls to groups, and who may do what.
 //!
 //! It goes straight to the leader, not through the batcher, which is for sessions.
 
@@ -11,7 +11,7 @@ use crate::{
     handle::Registrar,
     limits::{BATCH_RETRY, BATCH_RETRY_AFTER, CHANGE_PATIENCE},
     model::{
-        command::{Command, DeleteDevice, PutDevice, SetGroupPolicy, SetPolicy},
+        command::{Command, DeleteDevice, PutDevice, SetAccessRules, SetGroupPolicy, SetPolicy},
         feature_level::FeatureLevel,
         ids::LogIndex,
         rejection::RecordRejection,
@@ -31,6 +31,8 @@ pub enum Administration {
     SetPolicy(SetPolicy),
     /// Says what holds for calls to a group.
     SetGroupPolicy(SetGroupPolicy),
+    /// Stores who may do what.
+    SetAccessRules(SetAccessRules),
 }
 
 impl Administration {
@@ -41,6 +43,7 @@ impl Administration {
             Self::Delete(delete) => Command::DeleteDevice(delete),
             Self::SetPolicy(set) => Command::SetPolicy(set),
             Self::SetGroupPolicy(set) => Command::SetGroupPolicy(set),
+            Self::SetAccessRules(set) => Command::SetAccessRules(set),
         }
     }
 }

@@ -56,6 +56,8 @@ pub const RECORD_TTL: Duration = Duration::from_secs(24 * 3_600);
 pub const RECORD_TTL_LEAST: Duration = Duration::from_secs(1);
 /// The longest.
 pub const RECORD_TTL_MOST: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// The longest text of who may do what that is stored: some thousand roles. Each change writes all of it into each log.
+pub const ACCESS_RULES_BYTES: usize = 64 * 1024;
 /// Groups that may have a policy. A change of one copies the table of all, a millisecond for so many.
 pub const GROUP_POLICIES: usize = 10_000;
 /// The shortest time-out that a group's policy may name.
@@ -222,3 +224,4 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 const _: () = assert!(LEASE_TICK.as_millis() * 2 < LEASE_TICK_LATE.as_millis());
 const _: () = assert!(ROW_SHARDS == 256, "a row's number keeps its shard in the low 8 bits");
 const _: () = assert!(BATCH_BYTES <= SNAPSHOT_RECORD_BYTES / 2);
+const _: () = assert!(ACCESS_RULES_BYTES < BATCH_BYTES / 2);

@@ -20,8 +20,8 @@ use rollcall_registry::{
         command::{
             Addresses, AdmitNode, Batch, ChangeKind, Command, DeleteDevice, Expect, FoundCluster,
             FoundingMember, LogFloor, NodeDown, NodeDownReason, NodeDraining, NodeUp, OpenSession, PutDevice,
-            RaiseLevel, RemoveExpired, RemoveNode, SessionChange, SetGroupPolicy, SetPolicy, SetSuffrage,
-            Suffrage, Sweep,
+            RaiseLevel, RemoveExpired, RemoveNode, SessionChange, SetAccessRules, SetGroupPolicy, SetPolicy,
+            SetSuffrage, Suffrage, Sweep,
         },
         feature_level::FeatureLevel,
         ids::{
@@ -139,17 +139,26 @@ fn group_policy() -> impl Strategy<Value = Command> {
     })
 }
 
-fn record_command() -> impl Strategy<Value = Command> {
-    let expect = prop_oneof![
+fn expect() -> impl Strategy<Value = Expect> {
+    prop_oneof![
         Just(Expect::NoRecord),
         Just(Expect::AnyRecord),
         any::<u64>().prop_map(|etag| Expect::Etag(Etag(etag)))
-    ];
+    ]
+}
+
+fn access_rules() -> impl Strategy<Value = Command> {
+    (expect(), any::<u64>(), text()).prop_map(|(expect, etag, text)| {
+        Command::SetAccessRules(SetAccessRules { expect, new_etag: Etag(etag), text: text.as_str().into() })
+    })
+}
+
+fn record_command() -> impl Strategy<Value = Command> {
     let assigned =
         (prop::option::of(profile()), prop::option::of(profile()), prop::option::of(any::<bool>()));
     let mode = prop_oneof![Just(RegistrationMode::Open), Just(RegistrationMode::Known)];
     prop_oneof![
-        (key(), expect, any::<u64>(), assigned).prop_map(
+        (key(), expect(), any::<u64>(), assigned).prop_map(
             |(device, expect, etag, (groups, labels, enabled))| {
                 Command::PutDevice(PutDevice {
                     device,
@@ -168,6 +177,7 @@ fn record_command() -> impl Strategy<Value = Command> {
             Command::SetPolicy(SetPolicy { registration, record_ttl: ttl.map(Duration::from_millis) })
         }),
         group_policy(),
+        access_rules(),
         (any::<u64>(), any::<u64>(), vec(key(), 0..4)).prop_map(|(cutoff, at, devices)| {
             Command::RemoveExpired(RemoveExpired { cutoff: UnixMillis(cutoff), at: UnixMillis(at), devices })
         }),

@@ -10,7 +10,9 @@ use rollcall_proto::storage as proto;
 use rollcall_registry::{
     codec::{command_from_proto, command_to_proto},
     model::{
-        command::{Batch, ChangeKind, Command, Expect, OpenSession, SessionChange, SetGroupPolicy},
+        command::{
+            Batch, ChangeKind, Command, Expect, OpenSession, SessionChange, SetAccessRules, SetGroupPolicy,
+        },
         feature_level::FeatureLevel,
         ids::{
             AttachNumber, BatchNumber, DeviceKey, Epoch, Etag, Incarnation, InstanceId, LogIndex, NodeId,
@@ -37,6 +39,8 @@ const SNAPSHOT_WITH_RECORDS: &str = include_str!("fixtures/snapshot_with_records
 
 /// What is said of a group: the fields, which the command and the record share.
 const GROUP_POLICY: &str = "0a0764656661756c7412047369676e18882720e0d403";
+/// A text of rules, as a field of the command; of the record it is another field.
+const ACCESS_RULES: &str = "2a0578203d2031";
 /// A raised level: NodeUp and AdmitNode that say what they know, RaiseLevel, and the cluster's and a node's record after them.
 const RAISED_LEVEL: &str = include_str!("fixtures/raised_level.hex");
 
@@ -161,6 +165,24 @@ fn what_is_said_of_a_group_is_written_and_read_as_ever() {
     let mut snapshot = Vec::new();
     state.snapshot().write(&mut snapshot).unwrap();
     assert!(hex(&snapshot).contains(&format!("182a16{GROUP_POLICY}")), "{}", hex(&snapshot));
+    assert_eq!(restored(&hex(&snapshot)).digest(), state.digest());
+}
+
+#[test]
+fn who_may_do_what_is_written_and_read_as_ever() {
+    let set = SetAccessRules { expect: Expect::NoRecord, new_etag: Etag(7), text: "x = 1".into() };
+    let command = Command::SetAccessRules(set);
+    let written = format!("d201121200210700000000000000{ACCESS_RULES}");
+    assert_eq!(hex(&command_to_proto(&command, FeatureLevel::ACCESS_RULES).encode_to_vec()), written);
+    assert_eq!(log(&written), std::slice::from_ref(&command));
+
+    let mut state = State::new();
+    apply(&mut state, &log(LOG_WITHOUT_RECORDS));
+    apply(&mut state, &[command]);
+    let mut snapshot = Vec::new();
+    state.snapshot().write(&mut snapshot).unwrap();
+    let record = format!("123210090700000000000000{}", ACCESS_RULES.replacen("2a", "12", 1));
+    assert!(hex(&snapshot).contains(&record), "{}", hex(&snapshot));
     assert_eq!(restored(&hex(&snapshot)).digest(), state.digest());
 }
 

@@ -158,7 +158,7 @@ proptest! {
 fn assert_same_answers(one: &State, other: &State) {
     let (one, other) = (one.routes(), other.routes());
     assert_eq!((one.counts(), one.policy()), (other.counts(), other.policy()));
-    assert_eq!(one.feature_level(), other.feature_level());
+    assert_eq!((one.feature_level(), one.access_rules()), (other.feature_level(), other.access_rules()));
     assert_eq!(one.nodes(), other.nodes());
     assert_eq!((one.cluster_id(), one.token_key()), (other.cluster_id(), other.token_key()));
     assert_eq!(one.applied_index(), other.applied_index());

@@ -80,6 +80,14 @@ impl AccessControl {
         self.inner.rules.is_none()
     }
 
+    /// From now on this text is what the rules are made from, or, without one, their file again; they are made anew by the next
+    /// [`Self::refresh`].
+    pub(crate) fn store(&self, text: Option<Arc<str>>) {
+        if let Some(rules) = &self.inner.rules {
+            rules.store(text);
+        }
+    }
+
     /// Reads changed files again; identities are judged anew. Reads from the disk.
     ///
     /// # Errors

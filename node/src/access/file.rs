@@ -103,7 +103,11 @@ fn default_namespace() -> Vec<String> {
 /// Reads the file. What the parser quotes of it is not passed on: it may be next to a secret.
 pub(super) fn read(text: &[u8]) -> Result<Written, AccessError> {
     let text = std::str::from_utf8(text).map_err(|error| AccessError::Malformed(error.to_string()))?;
-    toml::from_str(text).map_err(|error| AccessError::Malformed(error.message().to_owned()))
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
+        AccessError::Malformed(format!("{}{}", line.unwrap_or_default(), error.message()))
+    })
 }
 
 /// The rules of the file, with the contents of its issuers' key sets in the same order; an empty one was not fetched

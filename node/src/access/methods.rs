@@ -57,7 +57,7 @@ impl Asks {
     }
 }
 
-/// Whether its answer may go on for longer than a credential holds.
+/// Whether its answer may go on for longer than a credential holds, or it has to know what the credential would be worth.
 pub(super) fn lasts(path: &str) -> bool {
     matches!(
         path,
@@ -66,6 +66,7 @@ pub(super) fn lasts(path: &str) -> bool {
             | "/rollcall.v1.RegistryService/WatchDevices"
             | "/rollcall.v1.ClusterService/SaveSnapshot"
             | "/rollcall.v1.ClusterService/DrainNode"
+            | "/rollcall.v1.ClusterService/SetAccessRules"
             | "/rollcall.device.v1.DeviceService/Attach"
     )
 }

@@ -25,6 +25,8 @@ use crate::limits::ACCESS_FILE_BYTES;
 /// was there.
 pub(super) struct Rules {
     path: PathBuf,
+    /// What is stored in the cluster, instead of the file.
+    stored: Mutex<Option<Arc<str>>>,
     current: ArcSwap<Policy>,
     /// Key sets that are behind a URL; none before the first fetch.
     urls: ArcSwap<Vec<Remote>>,
@@ -66,11 +68,26 @@ impl Rules {
         let policy = file::policy(look.written, &look.keys)?;
         Ok(Self {
             path,
+            stored: Mutex::default(),
             current: ArcSwap::from_pointee(policy),
             urls: ArcSwap::from_pointee(look.urls),
             fetched,
             seen: Mutex::new(look.digest),
         })
+    }
+
+    /// From now on this text counts instead of the file, or the file again; at the next refresh.
+    pub(super) fn store(&self, text: Option<Arc<str>>) {
+        *self.stored.lock() = text;
+    }
+
+    /// The rules of a text, as they would be now. Reads the files that it names, beside the own file.
+    ///
+    /// # Errors
+    /// It is not right.
+    pub(super) fn check(&self, text: &str) -> Result<Policy, AccessError> {
+        let look = look(&self.path, text.as_bytes(), &self.fetched)?;
+        file::policy(look.written, &look.keys)
     }
 
     /// What holds now.
@@ -94,7 +111,8 @@ impl Rules {
     /// It is not right: what held before holds on. The same bad contents are an error once.
     pub(super) fn refresh(&self) -> Result<Made, AccessError> {
         let mut seen = self.seen.lock();
-        let text = read(&self.path)?;
+        let stored = self.stored.lock().clone();
+        let text = stored.map_or_else(|| read(&self.path), |text| Ok(text.as_bytes().to_vec()))?;
         let look = match look(&self.path, &text, &self.fetched) {
             Ok(look) => look,
             Err(error) => {
@@ -171,6 +189,34 @@ mod tests {
         fs::write(&path, format!("[[tokens]]\nname = \"a\"\nsha256 = \"{}\"", "0a".repeat(32))).unwrap();
         assert_eq!(rules.refresh().unwrap(), Made::Anew);
         assert_eq!(rules.current().tokens[0].sha256, [10; 32]);
+    }
+
+    #[test]
+    fn what_is_stored_counts_instead_of_the_file_until_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.toml");
+        let token = |name: &str| format!("[[tokens]]\nname = \"{name}\"\nsha256 = \"{}\"", "0a".repeat(32));
+        fs::write(&path, token("file")).unwrap();
+        let rules = Rules::load(path.clone()).unwrap();
+        let name = || rules.current().tokens[0].name.clone();
+        rules.store(Some(token("stored").into()));
+        assert_eq!((rules.refresh().unwrap(), name()), (Made::Anew, "stored".to_owned()));
+        fs::write(&path, token("file, changed")).unwrap();
+        assert_eq!((rules.refresh().unwrap(), name()), (Made::Same, "stored".to_owned()));
+        rules.store(Some("nonsense".into()));
+        assert!(rules.refresh().is_err());
+        assert_eq!(name(), "stored");
+        rules.store(None);
+        assert_eq!((rules.refresh().unwrap(), name()), (Made::Anew, "file, changed".to_owned()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.toml");
+        fs::write(&path, "").unwrap();
+        let wrong = Rules::load(path).unwrap().check("[[roles]]\nname = \"a\"\nmember = []").unwrap_err();
+        assert!(wrong.to_string().contains("line 3"), "{wrong}");
     }
 
     #[test]

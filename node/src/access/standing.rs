@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use super::{
     control::AccessControl,
     credential::{Credential, Shown},
-    identity::Identity,
+    file::AccessError,
+    identity::{Identity, Verb},
 };
 use crate::limits::{CREDENTIAL_LOOK, REVIEW_SPREAD};
 
@@ -48,6 +49,18 @@ impl Standing {
     pub fn judge(&self, token: &str) -> Option<Arc<Identity>> {
         let identity = self.control.identify(Shown::Token(token)).ok()?;
         (identity.name == self.identity().name).then_some(identity)
+    }
+
+    /// Whether whoever this is may administer the whole cluster by the rules of this text. Reads files that it names.
+    ///
+    /// # Errors
+    /// It is not right.
+    pub(crate) fn would_administer(&self, text: &str) -> Result<bool, AccessError> {
+        let Some(rules) = self.control.rules() else { return Ok(false) };
+        let policy = rules.check(text)?;
+        let held = self.held.borrow().clone();
+        let identity = policy.judge(held.credential.shown());
+        Ok(identity.is_ok_and(|identity| identity.may_everywhere(Verb::Administer)))
     }
 
     /// From now on it rests on this token.

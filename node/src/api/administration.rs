@@ -145,7 +145,7 @@ fn judge_assigned(groups: &[String], labels: &HashMap<String, String>) -> Result
 }
 
 /// `None`: whatever the record has.
-fn read_etag(text: &str) -> Result<Option<Etag>, Invalid> {
+pub(super) fn read_etag(text: &str) -> Result<Option<Etag>, Invalid> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -155,7 +155,7 @@ fn read_etag(text: &str) -> Result<Option<Etag>, Invalid> {
 }
 
 /// Random: a repeat of the change is recognised by it, and no two changes share one.
-fn new_etag() -> Etag {
+pub(super) fn new_etag() -> Etag {
     Etag(rand::random_range(1..=u64::MAX))
 }
 

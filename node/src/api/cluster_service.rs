@@ -4,9 +4,10 @@ use std::{sync::Arc, time::SystemTime};
 
 use rollcall_proto::api::{
     DemoteNodeRequest, DemoteNodeResponse, DrainNodeRequest, ExamineNodeRequest, ExamineNodeResponse,
-    GetClusterRequest, GetClusterResponse, ListNodesRequest, ListNodesResponse, Node, NodeRole, NodeState,
-    PromoteNodeRequest, PromoteNodeResponse, RebalanceNodeRequest, RebalanceNodeResponse, RemoveNodeRequest,
-    RemoveNodeResponse, SaveSnapshotRequest, SetLogFilterRequest, SetLogFilterResponse,
+    GetAccessRulesRequest, GetAccessRulesResponse, GetClusterRequest, GetClusterResponse, ListNodesRequest,
+    ListNodesResponse, Node, NodeRole, NodeState, PromoteNodeRequest, PromoteNodeResponse,
+    RebalanceNodeRequest, RebalanceNodeResponse, RemoveNodeRequest, RemoveNodeResponse, SaveSnapshotRequest,
+    SetAccessRulesRequest, SetAccessRulesResponse, SetLogFilterRequest, SetLogFilterResponse,
     TransferLeadershipRequest, TransferLeadershipResponse, cluster_service_server::ClusterService,
 };
 use rollcall_registry::{MembershipChange, routes::view::NodeView};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
+    access_rules,
     drain_node::{self, Drain, When},
     examine_node,
     page::Page,
@@ -28,6 +30,7 @@ use super::{
     view,
 };
 use crate::{
+    access::Standing,
     cluster::{Cluster, ClusterStatus, failure_tolerance},
     config::Settings,
     lifecycle::{Leaving, Readiness},
@@ -241,6 +244,22 @@ impl<C: Cluster> ClusterService for ClusterApi<C> {
         }
         let filter = telemetry::log_filter();
         Ok(Response::new(SetLogFilterResponse { node: self.cluster.status().name, former, filter }))
+    }
+
+    async fn get_access_rules(
+        &self,
+        _: Request<GetAccessRulesRequest>,
+    ) -> Result<Response<GetAccessRulesResponse>, Status> {
+        Ok(Response::new(access_rules::get(&self.cluster)))
+    }
+
+    async fn set_access_rules(
+        &self,
+        request: Request<SetAccessRulesRequest>,
+    ) -> Result<Response<SetAccessRulesResponse>, Status> {
+        let standing = request.extensions().get::<Standing>().cloned();
+        let set = access_rules::set(&self.cluster, standing, request.into_inner()).await?;
+        Ok(Response::new(set))
     }
 }
 

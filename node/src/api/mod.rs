@@ -2,6 +2,7 @@
 //!
 //! No decision about a call is made here.
 
+mod access_rules;
 mod administration;
 mod arrival;
 mod broadcast;

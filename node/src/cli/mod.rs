@@ -22,6 +22,7 @@ mod rebalance;
 mod records;
 mod recover;
 mod route;
+mod rules;
 mod sent;
 mod serve;
 mod shrink;
@@ -99,6 +100,9 @@ pub enum Command {
     /// Ask why a device can or cannot be reached.
     #[command(subcommand)]
     Route(route::Route),
+    /// Look at who may do what, or store it for all nodes.
+    #[command(subcommand)]
+    Access(rules::Rules),
     /// Make certificates for trials.
     #[command(subcommand)]
     Tls(tls::Tls),
@@ -135,6 +139,7 @@ impl Cli {
             Command::Log(command) => command.run().await,
             Command::Snapshot(command) => command.run().await,
             Command::Route(command) => command.run().await,
+            Command::Access(command) => command.run().await,
             Command::Tls(command) => command.run(),
             Command::Token(command) => command.run(),
             Command::Config(command) => command.run(),

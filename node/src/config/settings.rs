@@ -293,8 +293,8 @@ fn learner_ttl(text: &str) -> Result<Duration, BadValue> {
 }
 
 fn max_feature_level(text: &str) -> Result<FeatureLevel, BadValue> {
-    const ALLOWED: &str = "newest, 0, 1";
-    const { assert!(FeatureLevel::NEWEST.0 == 1, "what is allowed is a text") };
+    const ALLOWED: &str = "newest, 0, 1, 2";
+    const { assert!(FeatureLevel::NEWEST.0 == 2, "what is allowed is a text") };
     if text == "newest" {
         return Ok(FeatureLevel::NEWEST);
     }

@@ -11,6 +11,7 @@ mod serve;
 mod servers;
 mod showing;
 mod signals;
+mod stored_rules;
 mod turn;
 
 pub use leaving::Leaving;

@@ -18,6 +18,7 @@ use super::{
     readiness::{Progress, keep_judging},
     servers::{Api, Running, serve_api, serve_devices, serve_http, serve_peers},
     showing::{keep_showing_cluster, keep_showing_process},
+    stored_rules,
 };
 use crate::{
     access::AccessControl,
@@ -221,6 +222,8 @@ impl<C: Cluster> Node<C> {
         let pages = Pages { readiness: readiness.clone(), metrics, leaving: leaving.clone() };
         let (closing, close_api) = (close_rest.clone(), CancellationToken::new());
         certificates.clone().keep_fresh(access.clone(), closing.clone())?;
+        let routes = cluster.routes().clone();
+        tokio::spawn(stored_rules::follow(routes, access.clone(), closing.clone()));
         let http = serve_http(incoming(http.listen()?, certificates.pages.clone(), "pages", None)?, pages);
         // What nodes ask each other of the cluster is what services ask.
         let asked = ClusterApi {

@@ -6,3 +6,4 @@ mod renewal;
 
 pub use certificates::{Certificates, SecurityError, access};
 pub(crate) use peer_names::PeerNames;
+pub(crate) use renewal::refresh_access;

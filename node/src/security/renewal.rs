@@ -59,7 +59,8 @@ impl Certificates {
     }
 }
 
-fn refresh_access(access: &AccessControl) {
+/// Makes the rules anew if what they are made from has changed. Reads from the disk.
+pub(crate) fn refresh_access(access: &AccessControl) {
     let result = match access.refresh() {
         Ok(Made::Same) => return,
         Ok(Made::Anew) => {

@@ -43,6 +43,7 @@ impl Anew {
                 vec![Kind::Cluster(cluster), Kind::Node(self.founder.clone())]
             }
             Kind::Node(_) => Vec::new(),
+            Kind::AccessRules(rules) => vec![Kind::AccessRules(rules)],
             Kind::GroupPolicy(policy) => vec![Kind::GroupPolicy(policy)],
             Kind::Profile(profile) => vec![Kind::Profile(profile)],
             // The row keeps epoch, instance and attach number, so that an older attach is still refused.

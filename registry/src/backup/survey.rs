@@ -5,7 +5,9 @@ use std::{collections::HashMap, io::BufRead};
 use rollcall_proto::storage::{DeviceRecord, snapshot_record::Kind};
 
 use crate::{
-    codec::{CodecError, cluster_from_proto, group_policy_from_proto, node_from_proto},
+    codec::{
+        CodecError, access_rules_from_proto, cluster_from_proto, group_policy_from_proto, node_from_proto,
+    },
     model::{
         snapshot::{RestoreError, next_record},
         state::Cluster,
@@ -67,6 +69,9 @@ impl Survey {
                 if node.view.up {
                     self.up.insert(node.view.id.0, node.view.incarnation.0);
                 }
+            }
+            Kind::AccessRules(record) => {
+                access_rules_from_proto(record).map_err(|error| self.damaged(error))?;
             }
             Kind::GroupPolicy(record) => {
                 group_policy_from_proto(record).map_err(|error| self.damaged(error))?;

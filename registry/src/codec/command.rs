@@ -3,8 +3,8 @@
 use rollcall_proto::storage::{self as proto, command::Kind};
 
 use super::{
-    CodecError, batch, group_policies as groups, node_commands as nodes, pack, record_commands as records,
-    unpack,
+    CodecError, access_rules, batch, group_policies as groups, node_commands as nodes, pack,
+    record_commands as records, unpack,
 };
 use crate::model::{command::Command, feature_level::FeatureLevel};
 
@@ -26,6 +26,7 @@ pub fn command_to_proto(command: &Command, level: FeatureLevel) -> proto::Comman
         Command::DeleteDevice(delete) => Kind::DeleteDevice(records::delete_device_to_proto(delete)),
         Command::SetPolicy(set) => Kind::SetPolicy(records::set_policy_to_proto(set)),
         Command::SetGroupPolicy(set) => Kind::SetGroupPolicy(groups::set_group_policy_to_proto(set)),
+        Command::SetAccessRules(set) => Kind::SetAccessRules(access_rules::set_access_rules_to_proto(set)),
         Command::RaiseLevel(raise) => Kind::RaiseLevel(nodes::raise_level_to_proto(raise)),
         Command::RemoveExpired(expired) => Kind::RemoveExpired(records::remove_expired_to_proto(expired)),
         Command::Sweep(sweep) => Kind::Sweep(records::sweep_to_proto(sweep)),
@@ -52,6 +53,7 @@ pub fn command_from_proto(command: proto::Command) -> Result<Command, CodecError
         Kind::DeleteDevice(delete) => Command::DeleteDevice(records::delete_device_from_proto(delete)?),
         Kind::SetPolicy(set) => Command::SetPolicy(records::set_policy_from_proto(set)?),
         Kind::SetGroupPolicy(set) => Command::SetGroupPolicy(groups::set_group_policy_from_proto(set)),
+        Kind::SetAccessRules(set) => Command::SetAccessRules(access_rules::set_access_rules_from_proto(set)?),
         Kind::RaiseLevel(raise) => Command::RaiseLevel(nodes::raise_level_from_proto(&raise)),
         Kind::RemoveExpired(expired) => Command::RemoveExpired(records::remove_expired_from_proto(expired)),
         Kind::Sweep(sweep) => Command::Sweep(records::sweep_from_proto(sweep)?),
@@ -64,6 +66,7 @@ pub fn level_of(command: &proto::Command) -> FeatureLevel {
     match &command.kind {
         Some(Kind::PackedBatch(_)) => FeatureLevel::PACKED_BATCHES,
         Some(Kind::SetGroupPolicy(_)) => FeatureLevel::GROUP_POLICIES,
+        Some(Kind::SetAccessRules(_)) => FeatureLevel::ACCESS_RULES,
         Some(Kind::RaiseLevel(raise)) => FeatureLevel(raise.level),
         Some(
             Kind::FoundCluster(_)

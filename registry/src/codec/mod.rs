@@ -3,6 +3,7 @@
 //! Whatever is read back is checked for what the types cannot say. Nothing in here panics, on any bytes. What a
 //! command *may* say is not judged here but by apply: an entry that cannot be read stops the node.
 
+mod access_rules;
 mod batch;
 mod command;
 mod device_rows;
@@ -16,6 +17,7 @@ mod record_commands;
 mod snapshot_rows;
 mod unpack;
 
+pub(crate) use access_rules::{access_rules_from_proto, access_rules_to_proto};
 pub use command::{command_from_proto, command_to_proto, level_of};
 pub(crate) use device_rows::*;
 pub use error::CodecError;

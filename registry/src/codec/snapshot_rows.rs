@@ -54,6 +54,7 @@ pub(crate) fn cluster_from_proto(record: &proto::ClusterRecord) -> Result<Option
         feature_level,
         policy: policy_from_proto(record)?,
         group_policies: Arc::default(),
+        access_rules: None,
     }))
 }
 

@@ -41,6 +41,8 @@ pub enum Command {
     SetPolicy(SetPolicy),
     /// Says what holds for calls to a group.
     SetGroupPolicy(SetGroupPolicy),
+    /// Stores who may do what.
+    SetAccessRules(SetAccessRules),
     /// Lets members write what only newer versions read.
     RaiseLevel(RaiseLevel),
     /// Removes records that nobody has used for long.
@@ -323,6 +325,17 @@ pub struct SetGroupPolicy {
     pub policy: GroupPolicy,
 }
 
+/// Stores who may do what, in place of what was stored before. A repeat changes nothing: it is stored under the new etag already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAccessRules {
+    /// What must be stored.
+    pub expect: Expect,
+    /// The etag from now on: random, never 0.
+    pub new_etag: Etag,
+    /// The text of a file of `access`; empty: nothing is stored any more.
+    pub text: Arc<str>,
+}
+
 /// Raises the cluster's feature level; it never falls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RaiseLevel {
@@ -369,6 +382,7 @@ impl fmt::Display for Command {
             Self::DeleteDevice(delete) => write!(f, "no record of {}", delete.device),
             Self::SetPolicy(_) => f.write_str("policy"),
             Self::SetGroupPolicy(set) => write!(f, "policy of group {}/{}", set.namespace, set.group),
+            Self::SetAccessRules(set) => write!(f, "who may do what, {} bytes", set.text.len()),
             Self::RaiseLevel(raise) => write!(f, "feature level {}", raise.level),
             Self::RemoveExpired(expired) => write!(f, "{} expired records", expired.devices.len()),
             Self::Sweep(sweep) => write!(f, "sweep of {} rows", sweep.rows.len()),

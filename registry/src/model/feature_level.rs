@@ -16,8 +16,10 @@ impl FeatureLevel {
     pub const PACKED_BATCHES: Self = Self(1);
     /// Groups have policies.
     pub const GROUP_POLICIES: Self = Self(1);
+    /// Who may do what is stored.
+    pub const ACCESS_RULES: Self = Self(2);
     /// The newest that this version can take part in.
-    pub const NEWEST: Self = Self::PACKED_BATCHES;
+    pub const NEWEST: Self = Self::ACCESS_RULES;
 }
 
 impl fmt::Display for FeatureLevel {

@@ -1,9 +1,11 @@
-//! The rules for records (who may attach, and how long a record stays that nobody uses), and those for calls to a group.
+//! The rules for records (who may attach, and how long a record stays that nobody uses), those for calls to a group, and who
+//! may do what.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use compact_str::CompactString;
 
+use super::ids::Etag;
 use crate::limits::RECORD_TTL;
 
 /// Which devices may attach.
@@ -29,6 +31,15 @@ impl Default for Policy {
     fn default() -> Self {
         Self { registration: RegistrationMode::default(), record_ttl: RECORD_TTL }
     }
+}
+
+/// Who may do what, as administrators stored it, the same on all nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessRules {
+    /// Of this version of them.
+    pub etag: Etag,
+    /// The text of a file of `access`, at most [`crate::limits::ACCESS_RULES_BYTES`] of it; not empty.
+    pub text: Arc<str>,
 }
 
 /// What holds for calls to a group, the same on all nodes; nothing by default.

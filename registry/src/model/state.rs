@@ -8,7 +8,7 @@ use super::{
     event::{BatchOutcome, Event},
     feature_level::FeatureLevel,
     ids::{BatchNumber, ClusterId, LogIndex, NodeId, Registration},
-    policy::{GroupPolicies, Policy},
+    policy::{AccessRules, GroupPolicies, Policy},
     rejection::CommandRejection,
     response::Response,
 };
@@ -52,6 +52,7 @@ pub(crate) struct Cluster {
     pub(crate) feature_level: FeatureLevel,
     pub(crate) policy: Policy,
     pub(crate) group_policies: Arc<GroupPolicies>,
+    pub(crate) access_rules: Option<Arc<AccessRules>>,
 }
 
 /// A node's record.
@@ -118,6 +119,7 @@ impl State {
             Command::PutDevice(put) => apply::put_device(self, put),
             Command::DeleteDevice(delete) => apply::delete_device(self, delete),
             Command::SetPolicy(policy) => apply::set_policy(self, *policy),
+            Command::SetAccessRules(set) => apply::set_access_rules(self, set),
             Command::SetGroupPolicy(set) => apply::set_group_policy(self, set),
             Command::RaiseLevel(raise) => apply::raise_level(self, raise),
             Command::RemoveExpired(expired) => apply::remove_expired(self, expired),
@@ -211,6 +213,7 @@ impl State {
                 .as_ref()
                 .map(|it| Arc::clone(&it.group_policies))
                 .unwrap_or_default(),
+            access_rules: self.cluster.as_ref().and_then(|cluster| cluster.access_rules.clone()),
             draining: self.nodes.values().any(|record| record.view.draining),
             nodes: self.nodes.iter().map(|(id, record)| (*id, node(record))).collect(),
             names: self.nodes.iter().map(|(id, record)| (record.view.name.clone(), *id)).collect(),

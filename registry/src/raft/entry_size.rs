@@ -50,6 +50,7 @@ pub(super) fn judge(logged: &LoggedCommand) -> Result<(), TooLarge> {
         | Command::DeleteDevice(_)
         | Command::SetPolicy(_)
         | Command::SetGroupPolicy(_)
+        | Command::SetAccessRules(_)
         | Command::RaiseLevel(_) => BATCH_BYTES,
     };
     at_most(logged.bytes().len() + LOG_ENTRY_HEAD_BYTES, limit)

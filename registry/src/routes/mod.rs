@@ -2,6 +2,7 @@
 //!
 //! The tables are written by apply alone, through `writer`; a reader holds a shard's lock for one look-up.
 
+mod access_rules;
 pub(crate) mod cohort;
 mod cohorts;
 mod devices;

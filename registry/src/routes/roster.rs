@@ -8,7 +8,7 @@ use super::{life::Life, view::NodeView};
 use crate::model::{
     feature_level::FeatureLevel,
     ids::{ClusterId, NodeId},
-    policy::{GroupPolicies, Policy},
+    policy::{AccessRules, GroupPolicies, Policy},
 };
 
 /// A node and its current or last life.
@@ -29,6 +29,7 @@ pub(crate) struct Roster {
     pub(crate) next_node: NodeId,
     pub(crate) policy: Policy,
     pub(crate) group_policies: Arc<GroupPolicies>,
+    pub(crate) access_rules: Option<Arc<AccessRules>>,
     /// Whether any node is: most of the time the question costs nothing.
     pub(crate) draining: bool,
     pub(crate) nodes: BTreeMap<NodeId, RosterNode>,

@@ -4,7 +4,8 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use rollcall_registry::model::{
     command::{
-        ChangeKind, Command, Expect, OpenSession, PutDevice, SessionChange, SetGroupPolicy, SetPolicy,
+        ChangeKind, Command, Expect, OpenSession, PutDevice, SessionChange, SetAccessRules, SetGroupPolicy,
+        SetPolicy,
     },
     ids::{AttachNumber, DeviceKey, Epoch, Etag, Incarnation, InstanceId, LogIndex, NodeId},
     policy::{GroupPolicy, RegistrationMode},
@@ -84,6 +85,13 @@ impl<'a> Line<'a> {
         });
         let record_ttl = self.all("ttl").next().map(|ttl| Duration::from_secs(ttl.parse().unwrap()));
         Command::SetPolicy(SetPolicy { registration, record_ttl })
+    }
+
+    /// `if=` an etag, `new` if nothing is to be stored; `etag=` the new one; the text, or none.
+    pub(crate) fn access_rules(self) -> Command {
+        let expect = if self.words().any(|word| word == "new") { Expect::NoRecord } else { self.expect() };
+        let text = self.all("text").next().unwrap_or_default().into();
+        Command::SetAccessRules(SetAccessRules { expect, new_etag: Etag(self.number("etag", 0)), text })
     }
 
     /// `default=` and `max=` in milliseconds.

@@ -97,6 +97,7 @@ impl Runner {
                 etag: line.all("if").next().map(|etag| Etag(etag.parse().unwrap())),
             })),
             "policy" => self.apply(&line.policy()),
+            "access" => self.apply(&line.access_rules()),
             "group" => self.apply(&line.group_policy()),
             "level" => self.apply(&Command::RaiseLevel(RaiseLevel {
                 level: FeatureLevel(line.word(1).parse().unwrap()),
@@ -193,6 +194,13 @@ impl Runner {
                     format!("{} connected={} capacity={}", group.name, group.connected, group.capacity)
                 };
                 routes.groups_after("", line.all("after").next(), 100).iter().map(group).collect()
+            }
+            "access?" => {
+                let rules = routes.access_rules();
+                vec![
+                    rules
+                        .map_or("nothing is stored".into(), |it| format!("version {}: {}", it.etag, it.text)),
+                ]
             }
             "level?" => vec![format!("level {}", routes.feature_level())],
             "policy?" => {

@@ -53,6 +53,11 @@ pub(crate) enum Step {
     JudgeLevel,
     /// The level is raised, by what was judged some time ago.
     RaiseLevel,
+    AccessRules {
+        expect: Expecting,
+        etag: u64,
+        text: u8,
+    },
     GroupPolicy {
         group: u8,
         default_ms: u64,
@@ -143,6 +148,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(device, expect, etag, assign, enabled)| Step::Put { device, expect, etag, assign, enabled }),
         1 => (0..DEVICES, expecting()).prop_map(|(device, expect)| Step::Delete { device, expect }),
         1 => prop::option::of(any::<bool>()).prop_map(|known| Step::Policy { known }),
+        1 => (expecting(), 1..1_000_u64, 0..3_u8)
+            .prop_map(|(expect, etag, text)| Step::AccessRules { expect, etag, text }),
         1 => (0..3_u8, 0..3_u64, 0..3_u64)
             .prop_map(|(group, default_ms, max_ms)| Step::GroupPolicy { group, default_ms, max_ms }),
         1 => (0..100_u64, 0..100_u64).prop_map(|(cutoff, at)| Step::Expire { cutoff, at }),

@@ -7,7 +7,7 @@ use rollcall_registry::{
         command::{
             Addresses, AdmitNode, Batch, ChangeKind, Command, DeleteDevice, Expect, FoundCluster,
             FoundingMember, NodeDown, NodeDownReason, NodeUp, OpenSession, PutDevice, RaiseLevel,
-            RemoveExpired, RemoveNode, SessionChange, SetGroupPolicy, SetPolicy, Sweep,
+            RemoveExpired, RemoveNode, SessionChange, SetAccessRules, SetGroupPolicy, SetPolicy, Sweep,
         },
         event::Event,
         feature_level::FeatureLevel,
@@ -54,6 +54,15 @@ fn profile(number: u8) -> Arc<Profile> {
     let site = ["hz1", "hz2"][usize::from(number % 2)];
     let action = ["echo", "render"][usize::from(number / 3 % 2)];
     Arc::new(Profile::new(groups.iter().copied(), [("site", site)], [action], u32::from(number)))
+}
+
+fn expecting(expect: Expecting, current: Etag) -> Expect {
+    match expect {
+        Expecting::None => Expect::NoRecord,
+        Expecting::Any => Expect::AnyRecord,
+        Expecting::Current => Expect::Etag(current),
+        Expecting::Stale => Expect::Etag(Etag(current.0.wrapping_add(1))),
+    }
 }
 
 /// Of a group in one of two namespaces; 0 ms: nothing is said.
@@ -144,6 +153,13 @@ impl World {
                 Command::SetPolicy(SetPolicy { registration: known.map(mode), record_ttl: None })
             }
             Step::GroupPolicy { group, default_ms, max_ms } => group_policy(*group, *default_ms, *max_ms),
+            Step::AccessRules { expect, etag, text } => {
+                let current = self.state.routes().access_rules().map_or(Etag(77), |rules| rules.etag);
+                let expect = expecting(*expect, current);
+                // None is a text, too.
+                let text = "x".repeat(usize::from(*text)).into();
+                Command::SetAccessRules(SetAccessRules { expect, new_etag: Etag(*etag), text })
+            }
             Step::JudgeLevel => {
                 self.judged = self.judge_level();
                 return None;
@@ -246,12 +262,7 @@ impl World {
 
     fn expect(&self, device: &DeviceKey, expect: Expecting) -> Expect {
         let current = self.state.routes().device(device).map_or(Etag(77), |view| view.standing.etag());
-        match expect {
-            Expecting::None => Expect::NoRecord,
-            Expecting::Any => Expect::AnyRecord,
-            Expecting::Current => Expect::Etag(current),
-            Expecting::Stale => Expect::Etag(Etag(current.0 + 1)),
-        }
+        expecting(expect, current)
     }
 
     /// A clock that rises with the log; nothing but expiry looks at it.

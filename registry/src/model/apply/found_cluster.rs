@@ -28,6 +28,7 @@ pub(in crate::model) fn found_cluster(state: &mut State, found: &FoundCluster) -
         feature_level: FeatureLevel::FIRST,
         policy: Policy { registration: found.registration, ..Policy::default() },
         group_policies: Arc::default(),
+        access_rules: None,
     });
     let events = found
         .members

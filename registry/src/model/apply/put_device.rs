@@ -6,7 +6,7 @@ use crate::{
     model::{
         command::{Expect, PutDevice},
         event::{CloseCause, Event, SessionRef},
-        ids::{AttachNumber, Epoch, InstanceId, UnixMillis},
+        ids::{AttachNumber, Epoch, Etag, InstanceId, UnixMillis},
         profile::Profile,
         record::{Assigned, Standing},
         rejection::RecordRejection,
@@ -27,7 +27,7 @@ pub(in crate::model) fn put_device(state: &mut State, put: &PutDevice) -> Applie
     if is_repeat(place.row(), put) {
         return Applied::answer(Response::Done);
     }
-    if let Err(rejection) = expected(place.row(), put.expect) {
+    if let Err(rejection) = expected(place.row().map(|row| row.standing().etag()), put.expect) {
         return Applied::answer(Response::Rejected(rejection.into()));
     }
     let existed = place.row().is_some();
@@ -60,8 +60,9 @@ fn closed(put: &PutDevice, session: SessionRef, former: Option<Arc<Profile>>) ->
     Event::Closed { device, session, profile, cause: CloseCause::Disabled }
 }
 
-fn expected(row: Option<&Row>, expect: Expect) -> Result<(), RecordRejection> {
-    match (row.map(|row| row.standing().etag()), expect) {
+/// Whether a record of this etag, or none, is what is expected.
+pub(super) fn expected(record: Option<Etag>, expect: Expect) -> Result<(), RecordRejection> {
+    match (record, expect) {
         (None, Expect::NoRecord) | (Some(_), Expect::AnyRecord) => Ok(()),
         (None, Expect::AnyRecord | Expect::Etag(_)) => Err(RecordRejection::Missing),
         (Some(etag), Expect::NoRecord) => Err(RecordRejection::Exists { etag }),

@@ -5,7 +5,7 @@
 //! the first change of a chunk copies it, 8 KB, so that the snapshot keeps the rows of its moment; at worst, when
 //! every chunk changes meanwhile, the rows are there twice. What rows share (profile, holder) never changes in place.
 //!
-//! The body is a sequence of length-delimited `SnapshotRecord`s: the cluster, what is said of groups and the nodes by id, then the
+//! The body is a sequence of length-delimited `SnapshotRecord`s: the cluster, who may do what, what is said of groups and the nodes by id, then the
 //! devices by namespace and id, each profile just before the first device that names it. So equal states give equal bytes,
 //! whatever their history.
 
@@ -21,7 +21,7 @@ pub(crate) use restore::next as next_record;
 
 use super::{
     ids::LogIndex,
-    policy::GroupPolicy,
+    policy::{AccessRules, GroupPolicy},
     state::{Cluster, Node, State},
 };
 use crate::routes::{row::Row, shard::Chunk};
@@ -72,7 +72,15 @@ impl SnapshotView {
             rows += 1;
             profiles.insert(Arc::as_ptr(&row.cohort.own));
         }
-        1 + self.group_policies().count() as u64 + self.nodes.len() as u64 + profiles.len() as u64 + rows
+        1 + self.access_rules().iter().len() as u64
+            + self.group_policies().count() as u64
+            + self.nodes.len() as u64
+            + profiles.len() as u64
+            + rows
+    }
+
+    fn access_rules(&self) -> Option<&AccessRules> {
+        self.cluster.as_ref()?.access_rules.as_deref()
     }
 
     fn group_policies(&self) -> impl Iterator<Item = (&CompactString, &CompactString, GroupPolicy)> {

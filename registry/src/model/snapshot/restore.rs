@@ -12,8 +12,8 @@ use thiserror::Error;
 
 use crate::{
     codec::{
-        CodecError, DeviceRow, cluster_from_proto, device_from_proto, group_policy_from_proto,
-        node_from_proto, profile_from_proto,
+        CodecError, DeviceRow, access_rules_from_proto, cluster_from_proto, device_from_proto,
+        group_policy_from_proto, node_from_proto, profile_from_proto,
     },
     limits::SNAPSHOT_RECORD_BYTES,
     model::{
@@ -130,10 +130,23 @@ impl Restorer {
                 self.state.cluster = cluster_from_proto(&record).map_err(|e| self.damaged(e))?;
                 Ok(())
             }
+            Kind::AccessRules(record) => self.add_access_rules(record),
             Kind::GroupPolicy(record) => self.add_group_policy(record),
             Kind::Node(record) => self.add_node(record),
             Kind::Profile(record) => self.add_profile(record),
             Kind::Device(record) => self.add_device(record),
+        }
+    }
+
+    fn add_access_rules(&mut self, record: proto::AccessRulesRecord) -> Result<(), RestoreError> {
+        let rules = access_rules_from_proto(record).map_err(|e| self.damaged(e))?;
+        match &mut self.state.cluster {
+            None => Err(self.unfit("who may do what comes before the cluster is founded")),
+            Some(cluster) if cluster.access_rules.is_some() => Err(self.unfit("who may do what comes twice")),
+            Some(cluster) => {
+                cluster.access_rules = Some(Arc::new(rules));
+                Ok(())
+            }
         }
     }
 

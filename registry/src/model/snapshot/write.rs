@@ -11,7 +11,10 @@ use rollcall_proto::storage::{ProfileRecord, SnapshotRecord, snapshot_record::Ki
 
 use super::SnapshotView;
 use crate::{
-    codec::{cluster_to_proto, device_to_proto, group_policy_to_proto, node_to_proto, profile_to_proto},
+    codec::{
+        access_rules_to_proto, cluster_to_proto, device_to_proto, group_policy_to_proto, node_to_proto,
+        profile_to_proto,
+    },
     model::{
         ids::{Incarnation, NodeId},
         profile::Profile,
@@ -28,6 +31,9 @@ impl SnapshotView {
     pub fn write(&self, out: &mut impl Write) -> io::Result<u64> {
         let mut records = Records { out, buffer: Vec::new(), written: 0 };
         records.put(Kind::Cluster(cluster_to_proto(self.cluster.as_ref())))?;
+        if let Some(rules) = self.access_rules() {
+            records.put(Kind::AccessRules(access_rules_to_proto(rules)))?;
+        }
         for (namespace, group, policy) in self.group_policies() {
             records.put(Kind::GroupPolicy(group_policy_to_proto(namespace, group, policy)))?;
         }
