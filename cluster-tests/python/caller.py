@@ -2,10 +2,15 @@
 
 caller.py NODE GROUP   calls the group's devices in every way, and checks what comes back. Needs grpcio,
 grpcio-reflection and grpcio-status. Prints what it saw, a line for each way.
+caller.py NODE GROUP until-stopped   calls without a pause, several calls at once, until its standard input ends; prints how
+many calls were answered and how many failed, and how.
 """
 
+import collections
+import concurrent.futures
 import json
 import sys
+import threading
 from datetime import timedelta
 
 import grpc
@@ -71,13 +76,40 @@ def failure_of(call):
     raise AssertionError(f"it succeeded: {answer}")
 
 
-def main(node, group):
+def until_stopped(calls, group):
+    """Eight callers on one channel; none of their calls may be sent twice, so the node must lose none."""
+    request = calls.message("InvokeRequest")(group=group, action="sleep", payload=b"20")
+    stopped, ends = threading.Event(), collections.Counter()
+
+    def call():
+        seen = collections.Counter()
+        while not stopped.is_set():
+            try:
+                calls.invoke(request, timeout=30)
+                seen["answered"] += 1
+            except grpc.RpcError as error:
+                seen[f"{error.code().name}: {error.details()}"] += 1
+        return seen
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        callers = [pool.submit(call) for _ in range(8)]
+        sys.stdin.read()
+        stopped.set()
+        for caller in callers:
+            ends += caller.result()
+    answered = ends.pop("answered", 0)
+    print(f"{answered} answered, {sum(ends.values())} failed: {dict(ends)}")
+
+
+def main(node, group, *mode):
     options = [
-        ("grpc.service_config", json.dumps(RETRIES)),
+        ("grpc.service_config", json.dumps({} if mode else RETRIES)),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.max_receive_message_length", 17 << 20),
     ]
     with grpc.insecure_channel(node, options=options) as channel:
+        if mode == ("until-stopped",):
+            return until_stopped(Calls(channel), group)
         calls = Calls(channel)
         request = calls.message("InvokeRequest")
 

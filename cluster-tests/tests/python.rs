@@ -1,33 +1,16 @@
 //! A service in another language: plain grpcio with server reflection, as `proto/docs/calling.md` says.
 //!
-//! Needs a Python with grpcio, grpcio-reflection and grpcio-status: `.ci/run` installs it below `target/ci/python`;
-//! `ROLLCALL_PYTHON` names another. Without one the test says NOT RUN.
-
-use std::path::PathBuf;
+//! Without a Python that has grpcio the test says NOT RUN, see [`python_with_grpc`].
 
 use anyhow::{Context, ensure};
-use rollcall_cluster_tests::{Cluster, Lab, SPREAD_PATIENCE};
+use rollcall_cluster_tests::{Cluster, Lab, SPREAD_PATIENCE, python_with_grpc};
 use tokio::process::Command;
 
 const CALLER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/caller.py");
-const NEEDED: &str = "import grpc, grpc_reflection, grpc_status";
-
-/// A Python that has what the caller needs.
-async fn python() -> Option<PathBuf> {
-    let named = std::env::var_os("ROLLCALL_PYTHON").map(PathBuf::from);
-    let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/ci/python/bin/python");
-    for python in named.into_iter().chain([installed.into(), "python3".into()]) {
-        let has_all = Command::new(&python).args(["-c", NEEDED]).output().await;
-        if has_all.is_ok_and(|ran| ran.status.success()) {
-            return Some(python);
-        }
-    }
-    None
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_in_python_calls_by_reflection_alone() -> anyhow::Result<()> {
-    let Some(python) = python().await else {
+    let Some(python) = python_with_grpc().await else {
         println!("NOT RUN: no python with grpcio, grpcio-reflection and grpcio-status");
         return Ok(());
     };

@@ -144,6 +144,14 @@ pub const CLOCKS_APART_MOST: Duration = Duration::from_secs(2);
 
 /// Connections that wait to be accepted; a reconnect storm fills it for a moment.
 pub const LISTEN_BACKLOG: u32 = 4_096;
+/// Different ages of callers' connections, so that those that came together do not go together: 18 s apart at half an hour.
+pub const AGES: u32 = 21;
+/// Connections that are open and not yet taken by the server of their age.
+pub const AGED_AHEAD: usize = 16;
+/// How long after its connection's GOAWAY an endless stream ends: by then its client opens another elsewhere.
+pub const RETIRED_AFTER: Duration = Duration::from_millis(500);
+/// After that long what is still open is cut: more than a call or a broadcast can take.
+pub const RETIRED_GRACE: Duration = Duration::from_secs(70 * 60);
 /// HTTP/2 streams at once on one connection of a service. More calls than that belong on an `InvokeStream`.
 pub const API_STREAMS: u32 = 10_000;
 /// Frames of a device that are handled in one step, before anybody else's turn on its connection.

@@ -28,6 +28,7 @@ use super::{
     group_policies,
     invoke_stream::CallStream,
     rates::{CallRates, InFlight},
+    retirement::retired,
     status, validate,
 };
 use crate::{
@@ -156,7 +157,8 @@ impl<I: Invoker> InvokeService for InvokeApi<I> {
         let (opened, who) = (Arrival::of(&request), Identity::of(request.extensions()));
         let (answers, stream) = mpsc::channel(limits::STREAM_CHANNEL);
         let calls = CallStream::new(self.caller.clone(), who, opened, answers);
-        tokio::spawn(calls.run(request.into_inner(), self.closing.clone()));
+        let retired = retired(&request);
+        tokio::spawn(calls.run(request.into_inner(), retired, self.closing.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 

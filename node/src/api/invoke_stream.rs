@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
 };
@@ -25,6 +25,7 @@ use super::{
     calls::Calls,
     invoke_service::{Caller, Invoker, seen_by},
     rates::InFlight,
+    retirement,
     status::{self, Refusal},
     validate::Invalid,
 };
@@ -50,6 +51,8 @@ pub(super) struct CallStream<I> {
     traces: HashMap<u64, CallTrace>,
     /// Answers that the transport has not taken yet.
     waiting: VecDeque<InvokeStreamResponse>,
+    /// Whether its connection has reached its age: it takes no more calls, and ends once all are answered.
+    is_retired: bool,
 }
 
 /// What a stream's task learned.
@@ -57,6 +60,7 @@ enum Step {
     Frame(Result<Option<InvokeStreamRequest>, Status>),
     Ended(Box<Ended>),
     Room,
+    Retired,
     Closing,
 }
 
@@ -72,20 +76,24 @@ impl<I: Invoker> CallStream<I> {
             in_flight: InFlight::default(),
             traces: HashMap::new(),
             waiting: VecDeque::new(),
+            is_retired: false,
         }
     }
 
-    /// Runs until the caller has closed its side and everything is answered, or the caller is gone, or the node closes.
+    /// Runs until the caller has closed its side or the connection has `retired`, and everything is answered; or the caller is
+    /// gone, or the node closes.
     pub(super) async fn run(
         mut self,
         mut requests: Streaming<InvokeStreamRequest>,
+        retired: impl Future<Output = ()>,
         closing: CancellationToken,
     ) {
         let answers = self.answers.clone();
         let mut closing = pin!(closing.cancelled());
+        let mut retired = pin!(retired);
         let mut gone = pin!(answers.closed());
         let mut reading = true;
-        while reading || self.calls.count() > 0 || !self.waiting.is_empty() {
+        while (reading && !self.is_retired) || self.calls.count() > 0 || !self.waiting.is_empty() {
             let calls = &mut self.calls;
             let mut step = tokio::select! {
                 frame = requests.message(), if reading => Step::Frame(frame),
@@ -96,6 +104,7 @@ impl<I: Invoker> CallStream<I> {
                     }
                     Step::Room
                 }
+                () = &mut retired, if !self.is_retired => Step::Retired,
                 () = &mut closing => Step::Closing,
                 () = &mut gone => return,
             };
@@ -113,6 +122,7 @@ impl<I: Invoker> CallStream<I> {
                 Step::Frame(Err(status)) => return self.end(Refusal::of_transport(&status).into()).await,
                 Step::Ended(ended) => self.ended(*ended),
                 Step::Room => {}
+                Step::Retired => self.is_retired = true,
                 Step::Closing => return self.end(stopping()).await,
             }
             // What has ended by now goes out together: one wake-up and one packet for many answers.
@@ -123,6 +133,9 @@ impl<I: Invoker> CallStream<I> {
             if self.waiting.len() > STREAM_ANSWERS {
                 return self.end(not_reading()).await;
             }
+        }
+        if reading {
+            self.end(retirement::refusal().into()).await;
         }
     }
 
@@ -158,6 +171,9 @@ impl<I: Invoker> CallStream<I> {
     }
 
     fn start(&mut self, tag: u64, request: InvokeRequest) -> Result<(), Failure> {
+        if self.is_retired {
+            return Err(Failure::not_executed(Reason::ShuttingDown, retirement::MESSAGE));
+        }
         if self.calls.count() + self.waiting.len() >= STREAM_CALLS {
             let message = format!("{STREAM_CALLS} calls are in flight on this stream");
             return Err(Failure::not_executed(Reason::Overloaded, message));

@@ -22,6 +22,7 @@ mod read;
 mod rebalance_node;
 pub mod reflection;
 mod registry_service;
+mod retirement;
 mod route_explanation;
 mod save_snapshot;
 pub mod status;

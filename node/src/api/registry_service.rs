@@ -23,6 +23,7 @@ use super::{
     administration, group_policies,
     page::Page,
     read::{cluster_id, fresh},
+    retirement::retired,
     route_explanation,
     status::{self, Refusal},
     validate, view, watch,
@@ -193,7 +194,8 @@ impl<C: Cluster> RegistryService for RegistryApi<C> {
         self.has_time()?;
         let asked = request.get_ref();
         permit(&request, Verb::Watch, &asked.namespace, &asked.group)?;
-        let changes = watch::open(&self.cluster, request.into_inner(), self.closing.clone())?;
+        let retired = retired(&request);
+        let changes = watch::open(&self.cluster, request.into_inner(), retired, self.closing.clone())?;
         Ok(Response::new(Box::pin(changes)))
     }
 

@@ -1,6 +1,7 @@
 //! `WatchDevices`: the log's events as changes of devices.
 
-use futures::Stream;
+use std::future::Future;
+
 use rollcall_proto::api::{
     Device, DeviceEventKind, Session, WatchCursor, WatchDevicesRequest, WatchDevicesResponse,
 };
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use super::{
+    retirement,
     status::{Refusal, reason},
     validate::{self, Invalid},
     view,
@@ -34,15 +36,17 @@ struct Filter {
     device_id: String,
 }
 
-/// Opens a watch: first the cursor at which it begins, then changes until the caller goes or `closing` is cancelled.
+/// Opens a watch: first the cursor at which it begins, then changes until the caller goes, its connection has `retired`, or
+/// `closing` is cancelled.
 ///
 /// # Errors
 /// A field that is not as it must be, or a cursor from which there is no going on.
 pub(super) fn open<C: Cluster>(
     cluster: &C,
     request: WatchDevicesRequest,
+    retired: impl Future<Output = ()> + Send + 'static,
     closing: CancellationToken,
-) -> Result<impl Stream<Item = Result<WatchDevicesResponse, Status>> + use<C>, Refusal> {
+) -> Result<ReceiverStream<Result<WatchDevicesResponse, Status>>, Refusal> {
     validate::name("namespace", &request.namespace)?;
     validate::name("group", &request.group)?;
     validate::name("device_id", &request.device_id)?;
@@ -59,7 +63,14 @@ pub(super) fn open<C: Cluster>(
         device_id: request.device_id,
     };
     let (sender, stream) = mpsc::channel(WATCH_CHANNEL);
-    tokio::spawn(follow(cluster.clone(), changes, filter, start, sender, closing));
+    let following = follow(cluster.clone(), changes, filter, start, sender.clone(), closing);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = following => {}
+            // Whoever has gone needs no status.
+            () = retired => drop(sender.send(Err(retirement::refusal().into())).await),
+        }
+    });
     Ok(ReceiverStream::new(stream))
 }
 

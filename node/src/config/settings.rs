@@ -43,6 +43,8 @@ pub struct Settings {
     pub calls: CallLimits,
     /// How many calls.
     pub rates: RateLimits,
+    /// How long a caller's connection lasts, by a tenth more or less; `None`: as long as the caller likes.
+    pub max_connection_age: Option<Duration>,
     /// How often a device is asked whether it is there.
     pub heartbeat_interval: Duration,
     /// How long calls in flight wait for a device that was lost.
@@ -153,6 +155,7 @@ impl Settings {
                 caller_in_flight: layers.parsed(&table::CALLER_IN_FLIGHT, value::up_to_a_million)?,
                 group_per_second: layers.parsed(&table::GROUP_RATE, value::up_to_a_million)?,
             },
+            max_connection_age: layers.parsed(&table::MAX_CONNECTION_AGE, max_connection_age)?,
             heartbeat_interval,
             resume_window: layers
                 .parsed(&table::RESUME_WINDOW, |text| resume_window(text, heartbeat_interval))?,
@@ -308,6 +311,16 @@ fn max_feature_level(text: &str) -> Result<FeatureLevel, BadValue> {
 
 fn call_timeout(text: &str) -> Result<Duration, BadValue> {
     value::duration(text, Duration::from_millis(1), Duration::from_secs(86_400), "1ms to 24h")
+}
+
+fn max_connection_age(text: &str) -> Result<Option<Duration>, BadValue> {
+    const ALLOWED: &str = "0s, or 1s to 30 days";
+    let age = value::duration(text, Duration::ZERO, Duration::from_secs(30 * 86_400), ALLOWED)?;
+    match age {
+        Duration::ZERO => Ok(None),
+        age if age < Duration::from_secs(1) => Err(BadValue::new("out of bounds", ALLOWED)),
+        age => Ok(Some(age)),
+    }
 }
 
 fn heartbeat(text: &str) -> Result<Duration, BadValue> {

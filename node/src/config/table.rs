@@ -195,6 +195,11 @@ settings! {
     MAX_PAYLOAD = "max_payload", "SIZE", Text("16MiB"),
         "The largest payload of a call or reply, the same on all nodes",
         "thirty times the half megabyte that devices usually return";
+    /// How long a caller's connection lasts.
+    MAX_CONNECTION_AGE = "max_connection_age", "DURATION", Text("30m"),
+        "How long a connection of a service lasts, by a tenth more or less; then it is asked to open another, and what is open ends in \
+         peace. 0s: for ever",
+        "callers spread over nodes that joined or came back within half an hour, and hardly notice";
     /// The devices' heartbeat.
     HEARTBEAT_INTERVAL = "heartbeat_interval", "DURATION", Text("5s"),
         "How often a device is asked whether it is there; silent for two of them, it is gone",

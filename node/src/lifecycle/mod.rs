@@ -1,5 +1,6 @@
 //! A node's life: listeners, start, readiness, signals, drain, end.
 
+mod ages;
 mod balancing;
 mod checks;
 pub mod examine;

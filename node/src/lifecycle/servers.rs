@@ -20,7 +20,7 @@ use tonic::{
 };
 use tonic_health::pb::health_server::HealthServer;
 
-use super::{Leaving, Readiness};
+use super::{Leaving, Readiness, ages};
 use crate::{
     access::{AccessControl, AccessLayer},
     api::{
@@ -57,7 +57,7 @@ pub(super) struct Api<C: Cluster> {
 
 /// Serves services until `stop`, then until their connections have ended.
 pub(super) fn serve_api<C: Cluster>(incoming: Incoming, api: Api<C>, stop: CancellationToken) -> Running {
-    let calls = api.settings.calls;
+    let (calls, connection_age) = (api.settings.calls, api.settings.max_connection_age);
     let message_bytes = calls.max_payload_bytes + MESSAGE_OVERHEAD_BYTES;
     let invoke = InvokeApi::new(
         Routed::new(api.router.clone(), api.cluster.clone()),
@@ -90,14 +90,21 @@ pub(super) fn serve_api<C: Cluster>(incoming: Incoming, api: Api<C>, stop: Cance
         FILE_DESCRIPTOR_SET,
         &["rollcall.v1.InvokeService", "rollcall.v1.RegistryService", "rollcall.v1.ClusterService"],
     );
-    let server = builder()
-        .max_concurrent_streams(API_STREAMS)
-        .layer(metrics)
-        .layer(ArrivalLayer)
-        .layer(AccessLayer::new(api.access))
-        .layer(PatienceLayer)
-        .add_routes(routes.routes());
-    tokio::spawn(server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()))
+    let (routes, access, stopping) = (routes.routes(), AccessLayer::new(api.access), stop.clone());
+    ages::serve(incoming, connection_age, stop, move |age, connections| {
+        let server = match age {
+            Some(age) => builder().max_connection_age(age),
+            None => builder(),
+        };
+        let server = server
+            .max_concurrent_streams(API_STREAMS)
+            .layer(metrics.clone())
+            .layer(ArrivalLayer)
+            .layer(access.clone())
+            .layer(PatienceLayer)
+            .add_routes(routes.clone());
+        server.serve_with_incoming_shutdown(connections, stopping.clone().cancelled_owned())
+    })
 }
 
 /// Serves devices until `stop`, then until their connections have ended.

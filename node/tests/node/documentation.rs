@@ -9,7 +9,8 @@ use super::support::node::TestNode;
 
 const OPERATING: &str = include_str!("../../docs/operating.md");
 const METRICS: &str = include_str!("../../docs/metrics.md");
-const DECLARED: [&str; 3] = [
+const DECLARED: [&str; 4] = [
+    include_str!("../../../proto/transport/src/metrics.rs"),
     include_str!("../../src/telemetry/metric_names.rs"),
     include_str!("../../../registry/src/metrics.rs"),
     include_str!("../../../router/src/metrics.rs"),

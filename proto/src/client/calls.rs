@@ -8,7 +8,8 @@ use tonic::{Request, Status};
 
 use super::{
     BroadcastStream, CallError, CallStream, ClientBuilder, RetryBudget, Verdict, backoff, judge,
-    limits::{ANSWER_PATIENCE, BROADCAST_TIMEOUT, STREAM_CREDITS_MOST},
+    limits::{ANSWER_PATIENCE, BROADCAST_TIMEOUT, STREAM_CREDITS_MOST, UNSENT_AGAIN},
+    line::Line,
     nodes::Nodes,
     retry::sum_up,
 };
@@ -70,15 +71,25 @@ impl Client {
         self.retried(terms, attempt).await
     }
 
-    /// Opens a stream of calls to one node, on which this many may be in flight, 10,000 at most.
+    /// Opens a stream of calls, on which this many may be in flight, 10,000 at most. They all go through one node until that
+    /// stops, or ends the connection because of its age.
     ///
     /// # Errors
     /// No node could be reached.
     pub async fn stream(&self, credits: usize) -> Result<CallStream, CallError> {
-        let terms =
-            Terms { idempotent: true, deadline: Instant::now() + self.timeout, attempts: self.attempts };
-        let (credits, timeout) = (credits.clamp(1, STREAM_CREDITS_MOST), self.timeout);
-        self.retried(terms, |calls| CallStream::open(calls, credits, timeout)).await
+        CallStream::open(self.clone(), credits.clamp(1, STREAM_CREDITS_MOST)).await
+    }
+
+    /// Opens the line of a stream.
+    pub(super) async fn line(&self, credits: usize) -> Result<Line, CallError> {
+        let deadline = Instant::now() + self.timeout;
+        let terms = Terms { idempotent: true, deadline, attempts: self.attempts };
+        self.retried(terms, |calls| Line::open(calls, credits)).await
+    }
+
+    /// How long a call may take that does not say.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Calls every connected device of a group, or those that carry some labels; one without `timeout` may take ten
@@ -109,7 +120,9 @@ impl Client {
         attempt: impl Fn(Calls) -> F,
     ) -> Result<T, CallError> {
         let (mut former, mut uncertain) = (None, None);
-        for number in 1.. {
+        let (mut number, mut unsent) = (0, 0);
+        loop {
+            number += 1;
             let (seat, calls) = self.nodes.next(former);
             let answered = timeout_at(terms.deadline + ANSWER_PATIENCE, attempt(calls)).await;
             let error = match answered {
@@ -126,6 +139,11 @@ impl Client {
             } else {
                 self.nodes.reached(seat);
             }
+            former = Some(seat);
+            if error.unsent && unsent < UNSENT_AGAIN && Instant::now() < terms.deadline {
+                (number, unsent) = (number - 1, unsent + 1);
+                continue;
+            }
             let Some(pause) = self.pause(&error, terms, number) else {
                 return Err(sum_up(error, uncertain));
             };
@@ -133,9 +151,7 @@ impl Client {
                 uncertain = Some(error);
             }
             tokio::time::sleep(pause).await;
-            former = Some(seat);
         }
-        Err(uncertain.unwrap_or_else(|| CallError::deadline(Outcome::NotExecuted)))
     }
 
     /// How long to wait before the next attempt; `None`: there is none.

@@ -2,6 +2,7 @@
 
 use std::{error::Error as _, fmt, time::Duration};
 
+use rollcall_transport::is_unsent;
 use thiserror::Error;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use tonic_types::StatusExt;
@@ -38,6 +39,8 @@ pub struct CallError {
     pub refuses_retry: bool,
     /// No connection to the node came about.
     pub unreachable: bool,
+    /// The connection ended before the node had looked at the call, see [`rollcall_transport::is_unsent`].
+    pub unsent: bool,
 }
 
 impl CallError {
@@ -55,6 +58,7 @@ impl CallError {
             retry_after: None,
             refuses_retry: false,
             unreachable: false,
+            unsent: false,
         }
     }
 
@@ -94,6 +98,7 @@ impl From<Status> for CallError {
             retry_after: details.retry_info().and_then(|info| info.retry_delay).or(retry_after),
             refuses_retry,
             unreachable: false,
+            unsent: false,
         }
     }
 }
@@ -113,6 +118,7 @@ impl From<api::Failure> for CallError {
             stage: named(failure.stage),
             refuses_retry: false,
             unreachable: false,
+            unsent: false,
         }
     }
 }
@@ -125,6 +131,10 @@ fn of_transport(status: &Status) -> CallError {
         refuses_retry,
         ..CallError::local(code, reason, outcome, status.message())
     };
+    if status.source().is_some_and(is_unsent) {
+        let unsent = error(Code::Unavailable, Reason::Unspecified, Outcome::NotExecuted);
+        return CallError { unsent: true, ..unsent };
+    }
     let mut source = status.source();
     while let Some(cause) = source {
         if cause.is::<ConnectError>() {

@@ -21,6 +21,9 @@ pub const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
 /// How often a call is sent at most, the first time included; gRFC A6 allows five.
 pub const ATTEMPTS: u32 = 4;
+/// How often a call is sent again, beside the attempts and the budget, because its connection ended before its node had looked
+/// at it: once for a connection that was too old, and some more for bad luck. gRFC A6 has no bound at all.
+pub const UNSENT_AGAIN: u32 = 5;
 /// The pause before the second attempt, where the node names none; doubles.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest such pause.

@@ -10,6 +10,7 @@ mod builder;
 mod calls;
 mod error;
 pub mod limits;
+mod line;
 mod nodes;
 mod retry;
 mod stream;

@@ -7,18 +7,19 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 use tokio_rustls::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::{PeerCertificate, gate::Pass, limits};
+use crate::{PeerCertificate, age::Age, gate::Pass, limits};
 
 /// What is known of the other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Peer {
     pub certificate: Option<Arc<PeerCertificate>>,
     /// Nobody between can read or change what is said.
     pub is_encrypted: bool,
+    /// When the connection is to end, if it has an age: what is endless ends by itself then.
+    pub retires_at: Option<Instant>,
 }
 
 /// A connection.
@@ -37,8 +40,25 @@ pub struct Connection {
     peer: Peer,
     /// Until it has greeted.
     opening: Option<Opening>,
+    /// Until when it may last.
+    age: Option<Age>,
     /// Counts it at its address until it is dropped.
     _pass: Option<Pass>,
+    /// Since it has said goodbye.
+    lingering: Lingering,
+}
+
+/// How long a connection stays after its goodbye.
+///
+/// Whoever is written to after its socket is closed answers with a reset, and a client that writes learns of that before it
+/// has read what was said last: how its stream ended. So what still comes is read and dropped until the client has gone, too.
+enum Lingering {
+    /// It does not: this end is the client.
+    Never,
+    /// It will.
+    Later,
+    /// Until then.
+    Until(Pin<Box<Sleep>>),
 }
 
 /// What is still to be read, and until when.
@@ -54,8 +74,16 @@ enum Stream {
 
 impl Connection {
     pub(crate) fn plain(stream: TcpStream) -> Self {
-        let peer = Peer { address: stream.peer_addr().ok(), certificate: None, is_encrypted: false };
-        Self { stream: Stream::Plain(stream), peer, opening: None, _pass: None }
+        let address = stream.peer_addr().ok();
+        let peer = Peer { address, certificate: None, is_encrypted: false, retires_at: None };
+        Self {
+            stream: Stream::Plain(stream),
+            peer,
+            opening: None,
+            age: None,
+            _pass: None,
+            lingering: Lingering::Never,
+        }
     }
 
     pub(crate) fn tls(stream: impl Into<TlsStream<TcpStream>>) -> Self {
@@ -66,8 +94,16 @@ impl Connection {
             address: tcp.peer_addr().ok(),
             certificate: certificate.and_then(PeerCertificate::read).map(Arc::new),
             is_encrypted: true,
+            retires_at: None,
         };
-        Self { stream: Stream::Tls(Box::new(stream)), peer, opening: None, _pass: None }
+        Self {
+            stream: Stream::Tls(Box::new(stream)),
+            peer,
+            opening: None,
+            age: None,
+            _pass: None,
+            lingering: Lingering::Never,
+        }
     }
 
     /// The same, counted by a gate and with a time to greet in, if there is a gate.
@@ -75,6 +111,17 @@ impl Connection {
         let patience = || Box::pin(sleep(limits::OPENING_PATIENCE));
         self.opening = pass.is_some().then(|| Opening { left: limits::OPENING_BYTES, patience: patience() });
         self._pass = pass;
+        self.lingering = Lingering::Later;
+        self
+    }
+
+    /// The same, with an age, after which whoever serves it is to end it; it is cut if it is still there a grace later.
+    /// `listener` is for the metrics.
+    #[must_use]
+    pub fn retiring(mut self, age: Duration, grace: Duration, listener: &'static str) -> Self {
+        let age = Age::new(age, grace, listener);
+        self.peer.retires_at = Some(age.due());
+        self.age = Some(age);
         self
     }
 
@@ -122,6 +169,9 @@ impl AsyncRead for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
+        if read.is_pending() && self.age.as_mut().is_some_and(|age| age.poll_cut(cx).is_ready()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         let Some(opening) = &mut self.opening else { return read };
         opening.left = opening.left.saturating_sub(buf.filled().len() - before);
         if opening.left == 0 {
@@ -169,9 +219,38 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        let this = &mut *self;
+        if !matches!(this.lingering, Lingering::Until(_)) {
+            ready!(match &mut this.stream {
+                Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+                Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            })?;
+            if matches!(this.lingering, Lingering::Never) {
+                return Poll::Ready(Ok(()));
+            }
+            this.lingering = Lingering::Until(Box::pin(sleep(limits::LINGERING)));
+        }
+        let gone = this.stream.poll_gone(cx);
+        match &mut this.lingering {
+            Lingering::Until(patience) if gone.is_pending() => patience.as_mut().poll(cx).map(Ok),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Stream {
+    /// Reads and drops what comes, until the other end has gone.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let mut bytes = [0; 4096];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = match self {
+                Self::Plain(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+                Self::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            };
+            if ready!(read).is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
         }
     }
 }

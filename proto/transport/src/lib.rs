@@ -3,6 +3,7 @@
 //! The only door to rustls. Nothing here knows of devices, calls or consensus.
 
 mod access;
+mod age;
 mod certificate;
 mod client;
 mod connection;
@@ -19,6 +20,7 @@ mod nodes_only;
 mod pinned;
 mod server;
 mod token;
+mod unsent;
 
 pub use access::{Access, AccessFiles, AuthorizedChannel};
 pub use certificate::PeerCertificate;
@@ -31,3 +33,4 @@ pub use gate::{AddressLimits, Gate};
 pub use incoming::{Incoming, incoming};
 pub use kept::{Kept, Made, Source};
 pub use server::{Clients, Protocols, ServerFiles, ServerTls};
+pub use unsent::is_unsent;

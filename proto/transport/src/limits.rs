@@ -24,5 +24,7 @@ pub const ADDRESSES_LEAST_SWEPT: usize = 1_024;
 pub const OPENING_BYTES: usize = 24;
 /// How long it may take to say that, after the handshake: as for the handshake.
 pub const OPENING_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection that was closed waits for its client to close it too: a few round trips.
+pub const LINGERING: Duration = Duration::from_secs(2);
 /// The most names that are taken from a certificate. A node's certificate has a handful.
 pub const CERTIFICATE_NAMES: usize = 64;
