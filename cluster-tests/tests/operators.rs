@@ -64,3 +64,45 @@ async fn a_learner_that_stays_away_is_removed_and_may_come_back_as_new() -> anyh
     ensure!(id_of("n4").await?.is_some_and(|id| id > before), "it has not joined anew");
     cluster.finish().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_that_is_told_to_stop_leaves_and_a_voter_stays() -> anyhow::Result<()> {
+    let mut cluster = ClusterPlan::of(3).flag("leave-on-stop", "learners").start().await?;
+    let learner = cluster.add_node()?;
+    learner.start()?;
+    cluster.settled(HEAL_PATIENCE).await?;
+    let one = cluster.node("n1")?;
+    let id_of = async |name: &str| {
+        let nodes = one.api()?.nodes().await?;
+        anyhow::Ok(nodes.into_iter().find(|node| node.name == name).map(|node| node.node_id))
+    };
+    let device = Lab::new("kept", "kept").attach(&[learner.device_url(), one.device_url()]).await?;
+    let before = id_of("n4").await?.context("it is no member")?;
+    ensure!(learner.stop().await?.success(), "{}", learner.output()?);
+    ensure!(id_of("n4").await?.is_none(), "it stopped and is a member still");
+    wait_until("its device is on another node", HEAL_PATIENCE, async || {
+        one.api()?.call(call("kept", "echo")).await?;
+        Ok(())
+    })
+    .await?;
+    for _ in 0..2 {
+        learner.start()?;
+        cluster.settled(HEAL_PATIENCE).await?;
+        ensure!(id_of("n4").await?.is_some_and(|id| id > before), "it has not joined anew");
+        ensure!(learner.stop().await?.success(), "{}", learner.output()?);
+    }
+    let archived = std::fs::read_dir(&learner.data_dir)?
+        .filter_map(Result::ok)
+        .any(|entry| entry.file_name().to_string_lossy().starts_with("removed-"));
+    ensure!(!archived, "what nobody needs was kept");
+
+    let voter = cluster.node("n2")?;
+    let before = id_of("n2").await?;
+    ensure!(voter.stop().await?.success());
+    ensure!(id_of("n2").await? == before, "a voter left");
+    voter.start()?;
+    cluster.settled(HEAL_PATIENCE).await?;
+    ensure!(id_of("n2").await? == before, "a voter came back as another node");
+    device.shutdown().await;
+    cluster.finish().await
+}

@@ -182,6 +182,8 @@ pub const TURN_INTERVAL: Duration = Duration::from_millis(500);
 pub const TURN_LAG_MOST: u64 = 100;
 /// After that long a node that was let go stops by itself: who asked should have stopped it.
 pub const TURN_KEPT: Duration = Duration::from_secs(120);
+/// How long a node that leaves for good tries: the grace that the chart leaves beside a drain is 15 s.
+pub const PARTING_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a drain shows how far it is.
 pub const DRAIN_SHOWN: Duration = Duration::from_millis(250);
 

@@ -1,9 +1,13 @@
 //! How a node leaves: it says so, in turn if others matter, ends its life and stops.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
 
 use crate::{
     clock::unix_now,
+    limits::PARTING_PAUSE,
+    membership::change::{MembershipChange, MembershipError, Refusal},
     model::{
         command::{Command, NodeDown, NodeDownReason, NodeDraining},
         ids::{Incarnation, NodeId},
@@ -43,6 +47,32 @@ impl Registry {
             Ok(Proposed::RecordRejected(rejection)) => Err(rejection.to_string()),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Has this node removed from its cluster, and marks its folder: its next start empties it and joins as new. While another
+    /// change runs, or no leader is known, it asks again, for so long. [`Self::shutdown`] is still to be called.
+    ///
+    /// # Errors
+    /// Why it is a member still, or may be.
+    pub async fn leave_for_good(&self, patience: Duration) -> Result<(), MembershipError> {
+        let give_up = Instant::now() + patience;
+        let removal = MembershipChange::Remove(self.inner.folder.name().to_owned());
+        loop {
+            let error = match self.change_membership(&removal).await {
+                Ok(_) | Err(MembershipError::Refused { refusal: Refusal::UnknownNode, .. }) => break,
+                Err(error) => error,
+            };
+            let is_for_good = matches!(&error, MembershipError::Refused { refusal, .. } if *refusal != Refusal::ChangeInProgress);
+            if is_for_good || Instant::now() + PARTING_PAUSE >= give_up {
+                return Err(error);
+            }
+            sleep(PARTING_PAUSE).await;
+        }
+        if let Err(error) = self.inner.folder.mark_left() {
+            // Its next start learns that it was removed, and puts its data aside.
+            tracing::warn!(%error, "the data folder could not be marked");
+        }
+        Ok(())
     }
 
     /// Leaves: ends this node's incarnation, hands leadership over, stops Raft. Without a quorum it stops all the same.

@@ -134,6 +134,9 @@ pub const LEASE_TICK_LATE: Duration = Duration::from_millis(500);
 /// How much earlier than its lease ends a node takes it for lapsed.
 pub const LEASE_MARGIN: Duration = Duration::from_millis(500);
 
+/// How long a node that leaves for good waits before it asks again: another change takes a second or two.
+pub const PARTING_PAUSE: Duration = Duration::from_millis(250);
+
 const _: () = assert!(BATCH_BYTES < LOG_ENTRY_BYTES);
 const _: () = assert!(LOG_ENTRY_BYTES <= LOG_READ_BYTES);
 const _: () = assert!(BATCH_CHANGES <= 1 << EPOCH_POSITION_BITS);

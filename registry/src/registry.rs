@@ -31,7 +31,7 @@ use crate::{
     raft::{self, Log, LogBounds, Machine, Seated},
     routes::Routes,
     start_error::StartError,
-    storage::{DataDir, LogBackend, SledLog, archive_removed},
+    storage::{DataDir, LogBackend, PutAside, SledLog, put_aside_removed},
 };
 
 /// What a registry needs to know of its node.
@@ -317,8 +317,12 @@ async fn report_fault(log: SledLog, fatal: FatalSender) {
 
 fn open(config: &RegistryConfig) -> Result<Parts, StartError> {
     let dir = DataDir::open(&config.data_dir, &config.name)?;
-    if let Some(archive) = archive_removed(&dir)? {
-        tracing::info!(archive = %archive.display(), "this node was removed; its old data is put aside and it joins as new");
+    match put_aside_removed(&dir)? {
+        None => {}
+        Some(PutAside::Archived(archive)) => {
+            tracing::info!(archive = %archive.display(), "this node was removed; its old data is put aside and it joins as new");
+        }
+        Some(PutAside::Deleted) => tracing::info!("this node had left its cluster; it joins as new"),
     }
     let observers = Observers::new();
     let snapshots = raft::Snapshots::open(&dir)?;

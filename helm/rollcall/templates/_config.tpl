@@ -51,6 +51,10 @@ client_ca = "/etc/rollcall-client-ca/ca.crt"
   value: $(POD_NAME)
 - name: ROLLCALL_BOOTSTRAP_EXPECT
   value: {{ ternary (int $values.replicas) 0 (and $values.bootstrap (eq .component "node")) | quote }}
+{{- if and (eq .component "learner") $values.learners.leaveOnStop }}
+- name: ROLLCALL_LEAVE_ON_STOP
+  value: learners
+{{- end }}
 - name: ROLLCALL_ADVERTISE_API_ADDR
   value: {{ $own }}:7400
 - name: ROLLCALL_ADVERTISE_PEER_ADDR

@@ -87,6 +87,10 @@ impl Cluster for Registry {
         Self::lease_remaining(self)
     }
 
+    async fn leave_for_good(&self, patience: Duration) -> Result<(), MembershipError> {
+        Self::leave_for_good(self, patience).await
+    }
+
     async fn shutdown(&self) {
         Self::shutdown(self).await;
     }

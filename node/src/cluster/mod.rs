@@ -123,6 +123,12 @@ pub trait Cluster: Registrar + Clone {
     /// How long this node's lease would hold without another beat.
     fn lease_remaining(&self) -> Duration;
 
+    /// Has this node removed from its cluster for good; tries for so long.
+    ///
+    /// # Errors
+    /// Why it is a member still, or may be.
+    fn leave_for_good(&self, patience: Duration) -> impl Future<Output = Result<(), MembershipError>> + Send;
+
     /// Leaves cleanly.
     fn shutdown(&self) -> impl Future<Output = ()> + Send;
 }

@@ -5,6 +5,7 @@
 mod error;
 mod flags;
 mod layers;
+mod log;
 mod security;
 mod settings;
 pub mod table;
@@ -13,6 +14,7 @@ pub(crate) mod value;
 pub use error::{BadValue, ConfigError, Written};
 pub use flags::SettingFlags;
 pub use layers::{Effective, Environment, Layers, Source};
+pub use log::{LogFormat, LogSettings};
 pub use security::{PeerFiles, Permissions, SecuritySettings, Strangers};
-pub use settings::{Addresses, CallLimits, Listeners, LogFormat, LogSettings, RateLimits, Settings};
+pub use settings::{Addresses, CallLimits, LeaveOnStop, Listeners, RateLimits, Settings};
 pub use value::HostPort;

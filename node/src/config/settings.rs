@@ -4,9 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use rollcall_registry::model::{feature_level::FeatureLevel, policy::RegistrationMode};
 use rollcall_router::{Isolation, RouterConfig};
-use tracing_subscriber::EnvFilter;
 
-use super::{BadValue, ConfigError, Effective, HostPort, Layers, SecuritySettings, Written, table, value};
+use super::{
+    BadValue, ConfigError, Effective, HostPort, Layers, LogSettings, SecuritySettings, Written, table, value,
+};
 use crate::{
     limits,
     telemetry::{AccessLog, traces::TraceSettings},
@@ -29,6 +30,8 @@ pub struct Settings {
     pub isolation: Isolation,
     /// How many nodes shall vote.
     pub voters: usize,
+    /// Who leaves the cluster for good when it stops.
+    pub leave_on_stop: LeaveOnStop,
     /// After how long a learner that is down is removed; zero: never.
     pub learner_ttl: Duration,
     /// The newest feature level that this node takes part in.
@@ -111,22 +114,13 @@ pub struct RateLimits {
     pub group_per_second: u32,
 }
 
-/// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
-    /// A filter that `tracing_subscriber::EnvFilter` takes.
-    pub filter: String,
-    /// How lines are written.
-    pub format: LogFormat,
-}
-
-/// How log lines are written.
+/// Who leaves the cluster for good when it stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
+pub enum LeaveOnStop {
+    /// Nobody: a node that stops is expected back.
+    Never,
+    /// A node without a vote.
+    Learners,
 }
 
 impl Settings {
@@ -144,6 +138,7 @@ impl Settings {
             registration: layers.parsed(&table::REGISTRATION, registration)?,
             isolation: layers.parsed(&table::ISOLATION, isolation)?,
             voters: layers.parsed(&table::VOTERS, voters)?,
+            leave_on_stop: layers.parsed(&table::LEAVE_ON_STOP, leave_on_stop)?,
             learner_ttl: layers.parsed(&table::LEARNER_TTL, learner_ttl)?,
             max_feature_level: layers.parsed(&table::MAX_FEATURE_LEVEL, max_feature_level)?,
             listen: Listeners::from_layers(layers)?,
@@ -254,15 +249,6 @@ impl CallLimits {
     }
 }
 
-impl LogSettings {
-    fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
-        Ok(Self {
-            filter: layers.parsed(&table::LOG_LEVEL, log_filter)?,
-            format: layers.parsed(&table::LOG_FORMAT, log_format)?,
-        })
-    }
-}
-
 fn registration(text: &str) -> Result<RegistrationMode, BadValue> {
     match text {
         "open" => Ok(RegistrationMode::Open),
@@ -288,6 +274,14 @@ fn voters(text: &str) -> Result<usize, BadValue> {
         Ok(count)
     } else {
         Err(BadValue::new("not a number of voters that a cluster should have", ALLOWED))
+    }
+}
+
+fn leave_on_stop(text: &str) -> Result<LeaveOnStop, BadValue> {
+    match text {
+        "never" => Ok(LeaveOnStop::Never),
+        "learners" => Ok(LeaveOnStop::Learners),
+        _ => Err(BadValue::new("nobody who could leave", "never, learners")),
     }
 }
 
@@ -372,21 +366,6 @@ fn traces(layers: &Layers) -> Result<Option<TraceSettings>, ConfigError> {
 
 fn drain_grace(text: &str) -> Result<Duration, BadValue> {
     value::duration(text, Duration::ZERO, Duration::from_secs(3_600), "0s to 1h")
-}
-
-fn log_filter(text: &str) -> Result<String, BadValue> {
-    const ALLOWED: &str =
-        "error, warn, info, debug, trace, off, or a filter such as info,rollcall_router=debug";
-    let filter = EnvFilter::builder().parse(text);
-    filter.map(|_| text.to_owned()).map_err(|error| BadValue::new(error.to_string(), ALLOWED))
-}
-
-fn log_format(text: &str) -> Result<LogFormat, BadValue> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(BadValue::new("no such format", "text, json")),
-    }
 }
 
 pub(super) fn conflict(

@@ -101,6 +101,11 @@ settings! {
         "After how long a node without a vote that is down is removed from the cluster; it joins anew when it comes back. 0s: never. \
          The same on all nodes",
         "longer than a restart, and an autoscaler leaves nothing behind";
+    /// Who leaves for good when it stops.
+    LEAVE_ON_STOP = "leave_on_stop", "never|learners", Text("never"),
+        "Who leaves the cluster for good when it stops; `learners`: a node without a vote, which then joins as a new one with a copy of \
+         everything when it starts again",
+        "a restart should not cost a copy; whoever scales learners up and down wants none to be waited for";
     /// The newest feature level.
     MAX_FEATURE_LEVEL = "max_feature_level", "LEVEL", Text("newest"),
         "The newest feature level that this node takes part in, a number or `newest`; the cluster's rises once all members allow it, \

@@ -6,6 +6,7 @@ mod checks;
 pub mod examine;
 mod leaving;
 mod listeners;
+mod parting;
 mod peers;
 mod readiness;
 mod serve;

@@ -15,6 +15,7 @@ use super::{
     Bound, Leaving, ListenError, Readiness,
     balancing::keep_even,
     checks,
+    parting::leave_for_good,
     readiness::{Progress, keep_judging},
     servers::{Api, Running, serve_api, serve_devices, serve_http, serve_peers},
     showing::{keep_showing_cluster, keep_showing_process},
@@ -24,7 +25,7 @@ use crate::{
     access::AccessControl,
     api::ClusterApi,
     cluster::{Cluster, ClusterConfig, MemberError},
-    config::Settings,
+    config::{LeaveOnStop, Settings},
     http::Pages,
     limits::CLOSE_GRACE,
     security::{self, Certificates, SecurityError},
@@ -270,6 +271,10 @@ impl<C: Cluster> Node<C> {
         };
         if ended.is_ok() {
             self.drain().await;
+            if self.settings.leave_on_stop == LeaveOnStop::Learners {
+                // Boxed: it holds a whole change of the membership.
+                Box::pin(leave_for_good(&self.cluster)).await;
+            }
         }
         self.leave().await;
         match ended {

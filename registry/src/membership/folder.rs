@@ -138,6 +138,15 @@ impl Folder {
         self.change(&mut identity, |identity| identity.removed = true)
     }
 
+    /// Records that this node has left its cluster by itself: its data is of no use to anybody.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn mark_left(&self) -> Result<(), StorageError> {
+        let mut identity = self.identity.lock();
+        self.change(&mut identity, |identity| (identity.removed, identity.left) = (true, true))
+    }
+
     fn change(
         &self,
         identity: &mut storage::NodeIdentity,

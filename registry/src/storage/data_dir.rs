@@ -27,7 +27,7 @@ const OWNER_ONLY: u32 = 0o700;
 /// | `log/` | the Raft log and the vote, in sled |
 /// | `log.mark` | what of the log was acknowledged, see `sled_log/mark.rs` |
 /// | `snapshots/` | see [`super::snapshot_store`] |
-/// | `removed-*/` | all of the above, of a node that was removed, see [`super::archive_removed`] |
+/// | `removed-*/` | all of the above, of a node that was removed, see [`super::put_aside_removed`] |
 /// | `incoming-…/`, `before-…/` | a folder that takes this one's place, and what it replaced, see `incoming.rs` |
 #[derive(Debug, Clone)]
 pub struct DataDir {

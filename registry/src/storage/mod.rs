@@ -18,7 +18,7 @@ pub mod snapshot_store;
 pub mod stored;
 mod volume;
 
-pub use archive::archive_removed;
+pub use archive::{PutAside, put_aside_removed};
 pub use backend::{Completion, LogBackend};
 pub use data_dir::DataDir;
 pub use error::{Damage, StorageError};

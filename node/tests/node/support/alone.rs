@@ -342,6 +342,10 @@ impl Cluster for Alone {
         Duration::from_secs(3)
     }
 
+    async fn leave_for_good(&self, _patience: Duration) -> Result<(), MembershipError> {
+        Ok(())
+    }
+
     async fn shutdown(&self) {}
 }
 
