@@ -19,6 +19,7 @@ OWN_SETTINGS = {
     "name", "data_dir", "join", "bootstrap_expect", "voters", "api_addr", "device_addr", "peer_addr", "http_addr",
     "advertise_api_addr", "advertise_device_addr", "advertise_peer_addr", "advertise_http_addr", "drain_grace", "leave_on_stop",
     "tls_cert", "tls_key", "client_ca", "peer_cert", "peer_key", "peer_ca", "access", "insecure",
+    "device_trusted_proxies", "api_trusted_proxies",
 }
 report = Report()
 

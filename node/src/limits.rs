@@ -126,6 +126,8 @@ pub const KEYS_LEAST: Duration = Duration::from_secs(10);
 /// How long a fetch may take.
 pub const KEYS_PATIENCE: Duration = Duration::from_secs(10);
 
+/// The most networks of trusted proxies of a listener: each new connection is compared with all of them.
+pub const NETWORKS_MOST: usize = 64;
 /// Open files below which a start warns: each device connection needs one.
 pub const OPEN_FILES_LEAST: u64 = 65_536;
 

@@ -10,6 +10,12 @@ peer_addr = "{{ .Values.listenAddress }}:7402"
 http_addr = "{{ .Values.listenAddress }}:7403"
 drain_grace = "{{ int .Values.drainGraceSeconds }}s"
 insecure = {{ .Values.insecure }}
+{{- with .Values.device.trustedProxies }}
+device_trusted_proxies = {{ toJson . }}
+{{- end }}
+{{- with .Values.api.trustedProxies }}
+api_trusted_proxies = {{ toJson . }}
+{{- end }}
 {{- if .Values.access.secretName }}
 access = "/etc/rollcall-access/access.toml"
 {{- else if .Values.access.open }}

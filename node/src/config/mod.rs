@@ -15,6 +15,6 @@ pub use error::{BadValue, ConfigError, Written};
 pub use flags::SettingFlags;
 pub use layers::{Effective, Environment, Layers, Source};
 pub use log::{LogFormat, LogSettings};
-pub use security::{PeerFiles, Permissions, SecuritySettings, Strangers};
+pub use security::{PeerFiles, Permissions, Proxies, SecuritySettings, Strangers};
 pub use settings::{Addresses, CallLimits, LeaveOnStop, Listeners, RateLimits, Settings};
 pub use value::HostPort;

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use rollcall_transport::{AddressLimits, IdentityFiles};
 
 use super::{BadValue, ConfigError, Layers, settings::conflict, table, table::Setting, value};
+use crate::limits::NETWORKS_MOST;
 
 /// Certificates, and what may be without.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,17 @@ pub struct SecuritySettings {
     pub strangers: Strangers,
     /// What one address may do.
     pub addresses: AddressLimits,
+    /// The proxies that say whose their connections are.
+    pub proxies: Proxies,
+}
+
+/// The proxies before the listeners, by their networks; empty: there are none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// Before the API listener.
+    pub api: Vec<IpNet>,
+    /// Before the device listener.
+    pub device: Vec<IpNet>,
 }
 
 /// The files for the other nodes.
@@ -86,6 +99,10 @@ impl SecuritySettings {
             access: layers.parsed(&table::ACCESS, permissions)?,
             strangers,
             addresses,
+            proxies: Proxies {
+                api: layers.parsed(&table::API_TRUSTED_PROXIES, networks)?,
+                device: layers.parsed(&table::DEVICE_TRUSTED_PROXIES, networks)?,
+            },
         })
     }
 }
@@ -104,6 +121,24 @@ fn identity(
 
 fn optional_path(text: &str) -> Result<Option<PathBuf>, BadValue> {
     Ok(Some(text).filter(|text| !text.is_empty()).map(PathBuf::from))
+}
+
+/// Networks by commas.
+fn networks(text: &str) -> Result<Vec<IpNet>, BadValue> {
+    const ALLOWED: &str = "64 networks at most, by commas, such as 10.0.0.0/8,192.0.2.1/32,2001:db8::/32";
+    let network = |item: &str| {
+        let network: Result<IpNet, _> = item.parse();
+        match network {
+            Ok(network) if network == network.trunc() => Ok(network),
+            Ok(_) => Err(BadValue::new(format!("`{item}` has bits beyond its prefix"), ALLOWED)),
+            Err(_) => Err(BadValue::new(format!("`{item}` is no network"), ALLOWED)),
+        }
+    };
+    let items: Vec<_> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+    if items.len() > NETWORKS_MOST {
+        return Err(BadValue::new("too many", ALLOWED));
+    }
+    items.into_iter().map(network).collect()
 }
 
 fn permissions(text: &str) -> Result<Permissions, BadValue> {

@@ -229,6 +229,14 @@ settings! {
     ADDRESS_HANDSHAKES = "address_handshakes", "COUNT", Text("4000"),
         "TLS handshakes that one address may have at once on the API and device listeners together; more are closed at once. 0: any number",
         "two seconds' worth of `address_rate`, and a fifth of what a listener bears at all before the oldest make room for the newest";
+    /// Proxies before the device listener.
+    DEVICE_TRUSTED_PROXIES = "device_trusted_proxies", "NETWORK,...", Text(""),
+        "Networks (CIDR, by commas) of the proxies before the device listener: each of their connections must say whose it is by PROXY protocol v2, and the address that it says counts in limits and logs; nobody else may say so. Empty: there are none",
+        "an address that anybody may claim is worth nothing";
+    /// Proxies before the API listener.
+    API_TRUSTED_PROXIES = "api_trusted_proxies", "NETWORK,...", Text(""),
+        "As `device_trusted_proxies`, before the API listener",
+        "services usually come in directly";
     /// Whether surplus devices move by themselves.
     REBALANCE = "rebalance", "off|auto", Text("off"),
         "Whether this node asks devices that it has more than its share to move once nodes have joined or come back; off: only when \

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rollcall_registry::{LogBounds, MembershipChange};
 use rollcall_router::{Router, RouterConfig};
-use rollcall_transport::{Gate, incoming};
+use rollcall_transport::{Entry, Gate, TrustedProxies, incoming};
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -225,7 +225,8 @@ impl<C: Cluster> Node<C> {
         certificates.clone().keep_fresh(access.clone(), closing.clone())?;
         let routes = cluster.routes().clone();
         tokio::spawn(stored_rules::follow(routes, access.clone(), closing.clone()));
-        let http = serve_http(incoming(http.listen()?, certificates.pages.clone(), "pages", None)?, pages);
+        let by = |tls: &Option<_>| Entry { tls: tls.clone(), ..Entry::default() };
+        let http = serve_http(incoming(http.listen()?, "pages", by(&certificates.pages))?, pages);
         // What nodes ask each other of the cluster is what services ask.
         let asked = ClusterApi {
             cluster: cluster.clone(),
@@ -235,7 +236,7 @@ impl<C: Cluster> Node<C> {
             closing: close_api.clone(),
             settings: Arc::clone(&settings),
         };
-        let peer = incoming(peer.listen()?, certificates.peers.clone(), "peers", None)?;
+        let peer = incoming(peer.listen()?, "peers", by(&certificates.peers))?;
         let peers = vec![serve_peers(peer, &cluster, &router, asked, closing)];
         Ok(Self {
             settings,
@@ -296,11 +297,16 @@ impl<C: Cluster> Node<C> {
     async fn join_and_serve(&mut self) -> Result<std::convert::Infallible, ServeError> {
         self.cluster.join().await.map_err(ServeError::Join)?;
         if let Some((api, device)) = self.ports.take() {
-            let tls = &self.certificates.services;
+            let security = &self.settings.security;
             // One for both: an address is an address.
-            let gate = Some(Gate::new(self.settings.security.addresses));
-            let api = incoming(api.listen()?, tls.clone(), "services", gate.clone())?;
-            let device = incoming(device.listen()?, tls.clone(), "devices", gate)?;
+            let gate = Gate::new(security.addresses);
+            let by = |proxies: &[_]| Entry {
+                tls: self.certificates.services.clone(),
+                gate: Some(gate.clone()),
+                proxies: TrustedProxies::of(proxies),
+            };
+            let api = incoming(api.listen()?, "services", by(&security.proxies.api))?;
+            let device = incoming(device.listen()?, "devices", by(&security.proxies.device))?;
             let services = Api {
                 cluster: self.cluster.clone(),
                 router: self.router.clone(),

@@ -185,6 +185,24 @@ fn errors_name_the_setting_its_source_the_problem_and_what_is_allowed() {
             "isolation = `none` from --isolation: no such mode (allowed: fence, serve_local, serve_all)",
         ),
         (
+            Case::new().flag("--leave-on-stop=voters"),
+            "leave_on_stop = `voters` from --leave-on-stop: nobody who could leave (allowed: never, learners)",
+        ),
+        (
+            Case::new().flag("--max-connection-age=10ms"),
+            "max_connection_age = `10ms` from --max-connection-age: out of bounds (allowed: 0s, or 1s to 30 days)",
+        ),
+        (
+            Case::new().file("device_trusted_proxies = [\"10.0.0.0/8\", \"10.0.0.1\"]"),
+            "device_trusted_proxies = `10.0.0.0/8,10.0.0.1` from FOLDER/rollcall.toml: `10.0.0.1` is no network \
+             (allowed: 64 networks at most, by commas, such as 10.0.0.0/8,192.0.2.1/32,2001:db8::/32)",
+        ),
+        (
+            Case::new().flag("--api-trusted-proxies=10.0.0.1/8"),
+            "api_trusted_proxies = `10.0.0.1/8` from --api-trusted-proxies: `10.0.0.1/8` has bits beyond its prefix \
+             (allowed: 64 networks at most, by commas, such as 10.0.0.0/8,192.0.2.1/32,2001:db8::/32)",
+        ),
+        (
             Case::new().flag("--log-format=xml"),
             "log_format = `xml` from --log-format: no such format (allowed: text, json)",
         ),

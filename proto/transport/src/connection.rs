@@ -125,6 +125,12 @@ impl Connection {
         self
     }
 
+    /// The same, opened from there; `None`: from where it looks.
+    pub(crate) fn opened_from(mut self, origin: Option<SocketAddr>) -> Self {
+        self.peer.address = origin.or(self.peer.address);
+        self
+    }
+
     /// What is known of the other end.
     pub fn peer(&self) -> &Peer {
         &self.peer

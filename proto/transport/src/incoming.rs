@@ -18,10 +18,11 @@ use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::TcpIncoming;
 
 use crate::{
-    Connection, Gate, ServerTls,
+    Connection, Gate, ServerTls, TrustedProxies,
     gate::{Pass, Turned},
     handshakes::Handshakes,
     limits, metrics,
+    proxied::{self, BadHeader},
 };
 
 /// Connections that are open, one after the other. Dropped, its listener closes.
@@ -51,33 +52,40 @@ impl Stream for Incoming {
     }
 }
 
-/// Accepts the connections of a listener, by TLS if there are certificates for it. `name` is for the metrics.
+/// Who comes in at a listener, and how.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// Its certificates; `None`: it speaks plain text.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Counts connections by their addresses; `None`: nobody does.
+    pub gate: Option<Gate>,
+    /// The proxies before it; `None`: there are none.
+    pub proxies: Option<TrustedProxies>,
+}
+
+/// Accepts the connections of a listener. `name` is for the metrics.
 ///
 /// Who speaks no TLS where TLS is spoken is cut off after its first bytes. With a gate, whose address has or opens too
-/// many connections is turned away before anything is read, and who does not greet in HTTP/2 in time is cut off.
+/// many connections is turned away before anything is read, and who does not greet in HTTP/2 in time is cut off. A trusted
+/// proxy first says, by the PROXY protocol, whose the connection is, and that is its address from then on; from others
+/// such a header is as wrong as anything else that is no greeting.
 ///
 /// # Errors
 /// The listener has no address.
-pub fn incoming(
-    listener: TcpListener,
-    tls: Option<Arc<ServerTls>>,
-    name: &'static str,
-    gate: Option<Gate>,
-) -> io::Result<Incoming> {
+pub fn incoming(listener: TcpListener, name: &'static str, entry: Entry) -> io::Result<Incoming> {
     let address = listener.local_addr()?;
     let (taken, opened) = mpsc::channel(limits::OPENED_AHEAD);
     let listener =
         TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(limits::TCP_KEEPALIVE));
     let handshakes = Handshakes::new(limits::HANDSHAKES_AT_ONCE);
-    tokio::spawn(Accepting { listener, tls, name, gate, taken, handshakes }.run());
+    tokio::spawn(Accepting { listener, name, entry: Arc::new(entry), taken, handshakes }.run());
     Ok(Incoming { opened, address })
 }
 
 struct Accepting {
     listener: TcpIncoming,
-    tls: Option<Arc<ServerTls>>,
     name: &'static str,
-    gate: Option<Gate>,
+    entry: Arc<Entry>,
     taken: mpsc::Sender<Connection>,
     handshakes: Arc<Handshakes>,
 }
@@ -103,50 +111,88 @@ impl Accepting {
     }
 
     async fn accepted(&self, stream: TcpStream) {
-        let pass = match self.enter(&stream) {
+        let from = stream.peer_addr().ok();
+        let is_proxied = self.entry.is_proxy(from);
+        let pass = match if is_proxied { Ok(None) } else { self.entry.enter(from) } {
             Ok(pass) => pass,
             Err(turned) => return metrics::turned_away(self.name, turned.why()),
         };
-        let Some(tls) = &self.tls else {
+        if !is_proxied && self.entry.tls.is_none() {
             // The server takes what it is given at once; whoever waits here has come while it closes.
             let _ = self.taken.send(Connection::plain(stream).passed(pass)).await;
             return;
-        };
+        }
         let shaking = match pass.as_ref().map(Pass::shake).transpose() {
             Ok(shaking) => shaking,
             Err(turned) => return metrics::turned_away(self.name, turned.why()),
         };
         let mut begun = self.handshakes.begin();
-        let acceptor = TlsAcceptor::from(Arc::clone(&tls.current().config));
-        let (taken, name) = (self.taken.clone(), self.name);
+        let (taken, name, entry) = (self.taken.clone(), self.name, Arc::clone(&self.entry));
         tokio::spawn(async move {
-            let shaken = tokio::select! {
-                shaken = timeout(limits::HANDSHAKE_PATIENCE, acceptor.accept(stream)) => Some(shaken),
-                () = begun.crowded_out() => None,
+            let opened = async {
+                match is_proxied {
+                    true => entry.open_proxied(stream, name).await,
+                    false => entry.open(stream, name).await.map(|connection| connection.passed(pass)),
+                }
+            };
+            let connection = tokio::select! {
+                connection = opened => connection,
+                () = begun.crowded_out() => {
+                    metrics::handshake(name, "crowded out");
+                    None
+                }
             };
             drop((begun, shaking));
-            let result = match shaken {
-                Some(Ok(Ok(stream))) => {
-                    let _ = taken.send(Connection::tls(stream).passed(pass)).await;
-                    "done"
-                }
-                Some(Ok(Err(error))) => {
-                    tracing::debug!(%error, listener = name, "a handshake failed");
-                    "failed"
-                }
-                Some(Err(_elapsed)) => "late",
-                None => "crowded out",
-            };
-            metrics::handshake(name, result);
+            if let Some(connection) = connection {
+                let _ = taken.send(connection).await;
+            }
         });
     }
 }
 
-impl Accepting {
+impl Entry {
+    fn is_proxy(&self, from: Option<SocketAddr>) -> bool {
+        self.proxies.as_ref().zip(from).is_some_and(|(proxies, from)| proxies.contains(from.ip()))
+    }
+
     /// Looks at where a connection comes from; one that is gone already is not counted.
-    fn enter(&self, stream: &TcpStream) -> Result<Option<Pass>, Turned> {
-        let (Some(gate), Ok(address)) = (&self.gate, stream.peer_addr()) else { return Ok(None) };
+    fn enter(&self, from: Option<SocketAddr>) -> Result<Option<Pass>, Turned> {
+        let (Some(gate), Some(address)) = (&self.gate, from) else { return Ok(None) };
         gate.enter(address.ip()).map(Some)
+    }
+
+    /// Hears from a proxy whose connection it is, lets that in or not, and goes on as if it had come by itself.
+    async fn open_proxied(&self, mut stream: TcpStream, name: &'static str) -> Option<Connection> {
+        let proxy = stream.peer_addr().ok();
+        let read = timeout(limits::OPENING_PATIENCE, proxied::origin(&mut stream)).await;
+        let origin = match read.unwrap_or(Err(BadHeader::Late)) {
+            Ok(origin) => origin,
+            Err(error) => {
+                metrics::turned_away(name, "proxy header");
+                self.proxies.as_ref()?.say(name, proxy, &error);
+                return None;
+            }
+        };
+        let turned_away = |turned: Turned| metrics::turned_away(name, turned.why());
+        let pass = self.enter(origin.or(proxy)).map_err(turned_away).ok()?;
+        let shakes = pass.as_ref().filter(|_| self.tls.is_some());
+        let _shaking = shakes.map(Pass::shake).transpose().map_err(turned_away).ok()?;
+        self.open(stream, name).await.map(|connection| connection.opened_from(origin).passed(pass))
+    }
+
+    async fn open(&self, stream: TcpStream, name: &'static str) -> Option<Connection> {
+        let Some(tls) = &self.tls else { return Some(Connection::plain(stream)) };
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.current().config));
+        let (result, connection) = match timeout(limits::HANDSHAKE_PATIENCE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => ("done", Some(Connection::tls(stream))),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, listener = name, "a handshake failed");
+                ("failed", None)
+            }
+            Err(_elapsed) => ("late", None),
+        };
+        metrics::handshake(name, result);
+        connection
     }
 }
 

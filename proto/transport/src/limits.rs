@@ -26,5 +26,10 @@ pub const OPENING_BYTES: usize = 24;
 pub const OPENING_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection that was closed waits for its client to close it too: a few round trips.
 pub const LINGERING: Duration = Duration::from_secs(2);
+/// The longest header of the PROXY protocol: addresses, and what a proxy says of a TLS connection that it ended, its certificate
+/// included.
+pub const PROXY_HEADER_BYTES: usize = 4 * 1024;
+/// The least time between two log lines about proxies that do not do as they must.
+pub const PROXY_ERRORS_PAUSE: Duration = Duration::from_secs(10);
 /// The most names that are taken from a certificate. A node's certificate has a handful.
 pub const CERTIFICATE_NAMES: usize = 64;

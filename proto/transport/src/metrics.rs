@@ -5,7 +5,7 @@ use metrics::{counter, describe_counter};
 /// Handshakes by `listener` and `result`: `done`, `failed`, `late`, `crowded out`.
 pub const HANDSHAKES: &str = "rollcall_tls_handshakes_total";
 
-/// Connections that were turned away, by `listener` and `why`: `too many`, `too fast`, `too many handshakes`.
+/// Connections that were turned away, by `listener` and `why`: `too many`, `too fast`, `too many handshakes`, `proxy header`.
 pub const TURNED_AWAY: &str = "rollcall_connections_turned_away_total";
 
 /// Connections that had reached their age when they ended, by `listener` and `end`: `closed`, `cut`.
@@ -22,7 +22,7 @@ pub fn describe() {
     }
     describe_counter!(
         TURNED_AWAY,
-        "Connections that were closed at once: their address has or opens too many"
+        "Connections that were closed at once: their address has or opens too many, or a trusted proxy did not say whose they are"
     );
     describe_counter!(HANDSHAKES, "TLS handshakes of a listener, by how they ended");
 }
