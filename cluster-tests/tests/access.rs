@@ -94,6 +94,11 @@ fn rules(token: &str) -> String {
         name = "devices"
         members = ["certificate:phone-*", "jwt:corp/phone-*"]
         allow = [{{ may = ["attach"], groups = ["sign"], devices = ["{{name}}"] }}]
+
+        [[roles]]
+        name = "wide"
+        members = []
+        allow = [{{ may = ["attach"], groups = ["wide"], devices = ["{{name}}"] }}]
         "#,
         sha256(SHOP)
     )
@@ -277,11 +282,16 @@ async fn what_lasts_ends_with_its_credentials_unless_they_are_renewed() -> anyho
     let before = renewed.attached(SPREAD_PATIENCE).await?;
     let forgotten = place.token("phone-2", &short("phone-2"))?;
     let forgotten = Lab::new("phone-2", "sign").access(forgotten).attach(&place.devices()).await?;
+    let roles = json!({"sub": "phone-3", "roles": ["wide"], "exp": end});
+    let narrowed = place.token("phone-3", &place.issuer.sign(&with(roles)))?;
+    let narrowed = Lab::new("phone-3", "wide").access(narrowed).attach(&place.devices()).await?;
     let access = place.token("alice", &short("alice"))?;
     let watch = WatchDevicesRequest { group: "sign".into(), ..Default::default() };
     let mut watch = place.api(&access)?.registry.clone().watch_devices(watch).await?.into_inner();
     // The first finds a new token in its file when it is asked for one.
     place.token("phone-1", &place.issuer.sign(&with(json!({"sub": "phone-1"}))))?;
+    // The third finds one that does not permit the group it is in.
+    place.token("phone-3", &place.issuer.sign(&with(json!({"sub": "phone-3"}))))?;
     let ended = tokio::time::timeout(Duration::from_secs(60), async {
         loop {
             match watch.message().await {
@@ -298,6 +308,7 @@ async fn what_lasts_ends_with_its_credentials_unless_they_are_renewed() -> anyho
     })
     .await?;
     is_refused(&forgotten, CloseCode::Unauthenticated).await?;
+    is_refused(&narrowed, CloseCode::Forbidden).await?;
     ensure!(renewed.attached(SPREAD_PATIENCE).await? == before, "the renewed one was cut");
     place.answer(SHOP, call("sign", "echo")).await?.context("the renewed one")?;
     renewed.shutdown().await;
