@@ -242,19 +242,31 @@ async fn a_token_is_worth_nothing_after_its_window_and_a_replayed_attach_nothing
     let cluster = CLUSTER.visit().await?;
     let proxy = before(&cluster.nodes[1]).await?;
     let first = RawProfile::new("watched", "watched");
-    let (connection, session) = RawDevice::attached(&proxy.url(), &first).await?;
+    let (mut connection, session) = RawDevice::attached(&proxy.url(), &first).await?;
     // Somebody says once more, word by word, what he has heard the device say.
-    for said in [first.clone(), RawProfile { attach_number: 1, ..first.clone().returning(&session) }] {
-        let mut replayed = RawDevice::greet(&cluster.nodes[1].device_url()).await?;
-        match replayed.refused(1, &said).await? {
-            Down::AttachRefused(refused) => {
-                ensure!(refused.code() == CloseCode::Superseded, "{refused:?}");
+    let replays = async {
+        for said in [first.clone(), RawProfile { attach_number: 1, ..first.clone().returning(&session) }] {
+            let mut replayed = RawDevice::greet(&cluster.nodes[1].device_url()).await?;
+            match replayed.refused(1, &said).await? {
+                Down::AttachRefused(refused) => {
+                    ensure!(refused.code() == CloseCode::Superseded, "{refused:?}");
+                }
+                other => bail!("the replay heard {other:?}"),
             }
-            other => bail!("the replay heard {other:?}"),
         }
+        // Whatever the replays brought about is applied before this.
+        let later = RawProfile::new("watched-later", "watched");
+        RawDevice::attached(&cluster.nodes[1].device_url(), &later).await?;
+        let seen = cluster.nodes[1].api()?.device("watched").await?.session;
+        let is_same = seen.as_ref().is_some_and(|held| held.epoch == session.epoch);
+        ensure!(is_same, "the device was disturbed: {session:?} became {seen:?}");
+        Ok(())
+    };
+    // It answers the node's pings while it listens.
+    tokio::select! {
+        heard = connection.hear_within(HEAL_PATIENCE) => bail!("the device heard {heard:?}"),
+        replayed = replays => replayed?,
     }
-    let seen = cluster.nodes[1].api()?.device("watched").await?;
-    ensure!(seen.session.is_some_and(|held| held.epoch == session.epoch), "the device was disturbed");
     proxy.set(Pass::Cut);
     drop(connection);
     wait_until("the window is over", WINDOW * 3, async || {

@@ -8,7 +8,12 @@ use std::{
 use rollcall_proto::device::{self, CloseCode};
 use rollcall_registry::{
     ChangeError, Opened, Registrar,
-    model::{command::OpenSession, ids::DeviceKey, profile::Profile, rejection::ChangeRejection},
+    model::{
+        command::OpenSession,
+        ids::{DeviceKey, Epoch},
+        profile::Profile,
+        rejection::ChangeRejection,
+    },
 };
 
 use super::{
@@ -92,17 +97,22 @@ impl<R: Registrar> DeviceSessions<R> {
             remote_addr: connection.remote_addr.clone(),
             only_if: None,
         };
+        let before = self.own_session(attach);
         self.await_opening(&attach.key);
         let opened =
             tokio::time::timeout(limits::OPEN_PATIENCE, self.registry.open(attach.key.clone(), open)).await;
         match opened {
             Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(error @ ChangeError::Rejected(_))) => {
+                self.no_longer_awaited(&attach.key);
+                Err(self.refusal_of(&error))
+            }
             Ok(Err(error)) => {
-                self.give_up(attach);
+                self.give_up(attach, before);
                 Err(self.refusal_of(&error))
             }
             Err(_elapsed) => {
-                self.give_up(attach);
+                self.give_up(attach, before);
                 Err(self.elsewhere(CloseCode::Unavailable, "the cluster did not commit the attach in time"))
             }
         }
@@ -163,16 +173,22 @@ impl<R: Registrar> DeviceSessions<R> {
         }
     }
 
-    /// Nobody waits for this attach any more, but it may have been, or may yet be, committed.
-    fn give_up(&self, attach: &AttachRequest) {
+    /// Nobody waits for this attach any more, but it may have been, or may yet be, committed. The session that this very
+    /// attach had opened `before` is not its own: somebody has said it twice.
+    fn give_up(&self, attach: &AttachRequest, before: Option<Epoch>) {
         self.no_longer_awaited(&attach.key);
-        let session = self.registry.routes().device(&attach.key).and_then(|device| device.session);
-        if let Some(session) = session
-            && session.node == self.registry.node()
-            && (session.instance, session.attach_number) == (attach.instance, attach.attach_number)
-        {
-            self.registry.close(attach.key.clone(), session.epoch);
+        let opened = self.own_session(attach);
+        if let Some(epoch) = opened.filter(|_| opened != before) {
+            self.registry.close(attach.key.clone(), epoch);
         }
+    }
+
+    /// The session on this node that an attach of this number has opened.
+    fn own_session(&self, attach: &AttachRequest) -> Option<Epoch> {
+        let session = self.registry.routes().device(&attach.key)?.session?;
+        let is_own = session.node == self.registry.node()
+            && (session.instance, session.attach_number) == (attach.instance, attach.attach_number);
+        is_own.then_some(session.epoch)
     }
 
     /// Somebody waits for this device's session to be opened.
