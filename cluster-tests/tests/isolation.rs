@@ -16,7 +16,7 @@ enum Served {
 
 /// Cuts a holder and a caller's node off, and waits until the holder serves just these.
 async fn serves(isolation: &str, own: Served, forwarded: Served) -> anyhow::Result<()> {
-    let plan = ClusterPlan::of(3).with_faults().flag("heartbeat-interval", "1s").flag("isolation", isolation);
+    let plan = ClusterPlan::of(3).with_faults().flag("heartbeat-interval", "3s").flag("isolation", isolation);
     let cluster = plan.start().await?;
     let (leader, caller, holder) = cluster.leader_and_two_others().await?;
     let device = Lab::new("alone", "alone").capacity(4).attach(&[holder.device_url()]).await?;

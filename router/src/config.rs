@@ -63,6 +63,11 @@ impl Default for RouterConfig {
 }
 
 impl RouterConfig {
+    /// A device was just heard if it was silent for no longer: a heartbeat, and half of one for its way.
+    pub fn heard_within(&self) -> Duration {
+        self.heartbeat_interval * 3 / 2
+    }
+
     /// The shortest window that a device can use: it may take two heartbeats to notice its loss, draws its first pause
     /// at random, and needs a moment for its connection.
     pub fn least_resume_window(heartbeat_interval: Duration) -> Duration {

@@ -97,7 +97,7 @@ impl<R: Registrar> DeviceSessions<R> {
     ) -> Result<Ticket, (ReplyTo, Failure)> {
         let config = &self.shared.config;
         let served =
-            || config.isolation != Isolation::Fence && live.connection.silence() <= config.heartbeat_interval;
+            || config.isolation != Isolation::Fence && live.connection.silence() <= config.heard_within();
         if !self.registry.lease_held() && !served() {
             return Err((reply, ending::fenced()));
         }
