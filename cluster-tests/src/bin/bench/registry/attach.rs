@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail};
@@ -63,7 +63,9 @@ impl Site {
         up.send(AttachRequest { slot: 0, frame: Some(Up::Hello(hello)) })?;
         let frames = UnboundedReceiverStream::new(frames);
         let down = DeviceServiceClient::new(channel).attach(frames).await?.into_inner();
-        Ok(Self { number, instance: rand::random(), up, down, attaches: 0 })
+        // The same process in each round, as its attach numbers say: one that took its own devices over would be held back.
+        let attaches = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
+        Ok(Self { number, instance: number + 1, up, down, attaches })
     }
 
     /// Attaches all devices, and each again as soon as it is attached, until the task is dropped.
