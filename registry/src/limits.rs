@@ -8,9 +8,14 @@ pub const BATCH_CHANGES: usize = 2_000;
 /// The most bytes of changes in one batch, by [`crate::model::command::SessionChange::encoded_bytes`]: a few times what they
 /// take once packed.
 pub const BATCH_BYTES: usize = 448 * 1024;
-/// The batcher's finest sleep. It does not linger: with nothing in flight a change is proposed at once, and while a
-/// batch is in flight the next one gathers.
+/// The batcher's finest sleep. With nothing in flight a change is proposed at once, unless a large batch was just completed,
+/// and while a batch is in flight the next one gathers.
 pub const BATCH_TICK: Duration = Duration::from_millis(1);
+/// After a batch of so many changes the next one waits for as many, [`BATCH_REGROUP`] at most. Callers that were in it come
+/// back one after another; the first of them would be a batch of their own, and all the others wait for that one.
+pub const BATCH_REGROUP_FROM: usize = 128;
+/// How long the next batch waits for them.
+pub const BATCH_REGROUP: Duration = Duration::from_millis(1);
 /// Changes that may wait for a batch; more are refused with a retry-after.
 pub const BATCH_QUEUE: usize = 20_000;
 /// Closes that may wait for a batch: more than a node can have sessions, so none is ever lost.

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use crate::{
     clock::Moment,
     handle::{ChangeError, Opened},
-    limits::{BATCH_BYTES, BATCH_CHANGES, BATCH_RETRY, BATCH_RETRY_AFTER},
+    limits::{BATCH_BYTES, BATCH_CHANGES, BATCH_REGROUP, BATCH_REGROUP_FROM, BATCH_RETRY, BATCH_RETRY_AFTER},
     model::{
         command::{Batch, ChangeKind, Command, SessionChange},
         event::BatchOutcome,
@@ -49,8 +49,18 @@ pub struct Batcher {
     at: UnixMillis,
     queue: VecDeque<(SessionChange, Waiting)>,
     in_flight: Option<InFlight>,
+    /// A large batch has just been completed: those who were in it may be about to come back, and go together again.
+    regroups: Option<Regroups>,
     /// No deadline of those who wait is earlier, so that thousands of them need not be looked at each time.
     first_deadline: Option<Moment>,
+}
+
+/// A short wait for as many changes as the last batch had.
+#[derive(Debug)]
+struct Regroups {
+    changes: usize,
+    /// Set by the first poll.
+    until: Option<Moment>,
 }
 
 /// Who waits for a change, and until when.
@@ -98,6 +108,7 @@ impl Batcher {
             at: UnixMillis(0),
             queue: VecDeque::new(),
             in_flight: None,
+            regroups: None,
             first_deadline: None,
         }
     }
@@ -174,6 +185,8 @@ impl Batcher {
             let opened = Opened { epoch, index: outcome.index };
             self.complete(change, waiting.ticket, opened, rejection, effects);
         }
+        let changes = batch.waiting.len();
+        self.regroups = (changes >= BATCH_REGROUP_FROM).then_some(Regroups { changes, until: None });
         if self.queue.is_empty() {
             self.first_deadline = None;
         }
@@ -185,7 +198,8 @@ impl Batcher {
         let Some(incarnation) = self.incarnation else {
             return;
         };
-        if self.in_flight.is_none() && !self.queue.is_empty() {
+        let regroups = self.regroups(now);
+        if self.in_flight.is_none() && !self.queue.is_empty() && !regroups {
             self.in_flight = Some(self.gather(incarnation));
         }
         if let Some(batch) = &mut self.in_flight {
@@ -206,7 +220,20 @@ impl Batcher {
             Proposal::Running => None,
             Proposal::Committed { ask_again: at } | Proposal::Failed { propose_again: at } => Some(at),
         });
-        retry.into_iter().chain(self.first_deadline).min().map(|at| at.since(now))
+        let regrouped = self.regroups.as_ref().and_then(|regroups| regroups.until);
+        retry.into_iter().chain(regrouped).chain(self.first_deadline).min().map(|at| at.since(now))
+    }
+
+    /// Whether the next batch waits for more changes.
+    fn regroups(&mut self, now: Moment) -> bool {
+        let waits = self.regroups.as_mut().is_some_and(|regroups| {
+            let until = *regroups.until.get_or_insert(now + BATCH_REGROUP);
+            self.queue.len() < regroups.changes && now < until
+        });
+        if !waits {
+            self.regroups = None;
+        }
+        waits
     }
 
     fn gather(&mut self, incarnation: Incarnation) -> InFlight {

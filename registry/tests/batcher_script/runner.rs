@@ -57,6 +57,11 @@ impl Runner {
                     self.submit(&format!("d{ticket}"), ChangeKind::Open(open(None)), "");
                 }
             }
+            "closes" => {
+                for of in 1..=number(words[1]) {
+                    self.submit(&format!("d{of}"), ChangeKind::Close(Epoch(of)), "");
+                }
+            }
             "at" => self.now = number(words[1]),
             "poll" => self.core.poll(Moment::from_millis(self.now), &mut self.effects),
             "answer" => {
