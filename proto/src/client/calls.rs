@@ -120,9 +120,8 @@ impl Client {
         attempt: impl Fn(Calls) -> F,
     ) -> Result<T, CallError> {
         let (mut former, mut uncertain) = (None, None);
-        let (mut number, mut unsent) = (0, 0);
+        let (mut number, mut unsent) = (1, 0);
         loop {
-            number += 1;
             let (seat, calls) = self.nodes.next(former);
             let answered = timeout_at(terms.deadline + ANSWER_PATIENCE, attempt(calls)).await;
             let error = match answered {
@@ -141,7 +140,7 @@ impl Client {
             }
             former = Some(seat);
             if error.unsent && unsent < UNSENT_AGAIN && Instant::now() < terms.deadline {
-                (number, unsent) = (number - 1, unsent + 1);
+                unsent += 1;
                 continue;
             }
             let Some(pause) = self.pause(&error, terms, number) else {
@@ -151,6 +150,7 @@ impl Client {
                 uncertain = Some(error);
             }
             tokio::time::sleep(pause).await;
+            number += 1;
         }
     }
 
