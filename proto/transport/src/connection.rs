@@ -76,14 +76,7 @@ impl Connection {
     pub(crate) fn plain(stream: TcpStream) -> Self {
         let address = stream.peer_addr().ok();
         let peer = Peer { address, certificate: None, is_encrypted: false, retires_at: None };
-        Self {
-            stream: Stream::Plain(stream),
-            peer,
-            opening: None,
-            age: None,
-            _pass: None,
-            lingering: Lingering::Never,
-        }
+        Self::of(Stream::Plain(stream), peer)
     }
 
     pub(crate) fn tls(stream: impl Into<TlsStream<TcpStream>>) -> Self {
@@ -96,14 +89,11 @@ impl Connection {
             is_encrypted: true,
             retires_at: None,
         };
-        Self {
-            stream: Stream::Tls(Box::new(stream)),
-            peer,
-            opening: None,
-            age: None,
-            _pass: None,
-            lingering: Lingering::Never,
-        }
+        Self::of(Stream::Tls(Box::new(stream)), peer)
+    }
+
+    fn of(stream: Stream, peer: Peer) -> Self {
+        Self { stream, peer, opening: None, age: None, _pass: None, lingering: Lingering::Never }
     }
 
     /// The same, counted by a gate and with a time to greet in, if there is a gate.

@@ -61,7 +61,7 @@ pub(crate) enum BadHeader {
     Version1,
     /// No such protocol.
     #[error(
-        "it does not speak the PROXY protocol, which `trusted_proxies` must: let it send version 2, or take it off the list"
+        "it does not speak the PROXY protocol, which the listener's trusted proxies must: let it send version 2, or take it off their list"
     )]
     Missing,
     /// More than anybody needs.
