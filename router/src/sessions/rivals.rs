@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct RivalWatch {
     rivals: Mutex<Rivals>,
-    /// Spares attaches the lock while all is well.
+    /// Whether any device was ever taken over: until then attaches are spared the look-up.
     any: AtomicBool,
 }
 
