@@ -14,15 +14,21 @@ use crate::{
 /// One round.
 pub(super) async fn measure(scene: &Scene, report: &mut Report) -> anyhow::Result<()> {
     let connections = scene.connections;
-    let raw = UnaryCaller::many(&scene.raw, &unary::echo(""), CALLERS, connections.raw).await?;
-    report.add(RAW, load::rate(raw, SAMPLE).await?);
-    for (name, group) in [(REMOTE, scene.remote()), (LOCAL, scene.local())] {
-        let callers =
-            UnaryCaller::many(&scene.entry, &unary::echo(&group), CALLERS, connections.ours).await?;
-        report.add(name, load::rate(callers, SAMPLE).await?);
+    if scene.wants(RAW) {
+        let raw = UnaryCaller::many(&scene.raw, &unary::echo(""), CALLERS, connections.raw).await?;
+        report.add(RAW, load::rate(raw, SAMPLE).await?);
     }
-    let nobody = UnaryCaller::many(&scene.entry, &unary::echo("nobody"), CALLERS, connections.ours).await?;
-    let nobody = nobody.into_iter().map(UnaryCaller::refused).collect();
-    report.add(NOBODY, load::rate(nobody, SAMPLE).await?);
+    for (name, group) in [(REMOTE, scene.remote()), (LOCAL, scene.local())] {
+        if scene.wants(name) {
+            let callers =
+                UnaryCaller::many(&scene.entry, &unary::echo(&group), CALLERS, connections.ours).await?;
+            report.add(name, load::rate(callers, SAMPLE).await?);
+        }
+    }
+    if scene.wants(NOBODY) {
+        let nobody = UnaryCaller::many(&scene.entry, &unary::echo("nobody"), CALLERS, connections.ours).await?;
+        let nobody = nobody.into_iter().map(UnaryCaller::refused).collect();
+        report.add(NOBODY, load::rate(nobody, SAMPLE).await?);
+    }
     Ok(())
 }
