@@ -191,6 +191,23 @@ async fn a_draining_node_is_left_before_it_breaks() {
 }
 
 #[tokio::test]
+async fn a_call_that_crosses_the_move_has_an_answer() {
+    let (mut n1, mut n2) = (Node::start("n1").await, Node::start("n2").await);
+    let agent = agent(&[&n1, &n2]).start();
+    let (mut old, _) = n1.attach(7).await;
+    old.send(0, away(CloseCode::GoingAway)).await;
+    let (mut new, _) = n2.attach(8).await;
+    attached_to(&agent, "n2").await;
+    echoes(&mut new, 1).await;
+    // The old node has not heard of the new session yet.
+    let call = wire::Call { epoch: 7, action: "echo".into(), ..wire::Call::default() };
+    old.call_with(1, 1, Bytes::new(), call).await;
+    assert_eq!(old.refused().await.reason(), RefusedReason::StaleEpoch);
+    old.send(1, Frame::Superseded(wire::Superseded { winner_epoch: 8, same_instance: true })).await;
+    assert!(old.try_next().await.is_none(), "nothing is owed to it any more");
+}
+
+#[tokio::test]
 async fn a_device_that_was_superseded_does_not_fight() {
     let mut node = Node::start("n1").await;
     let agent = agent(&[&node]).start();

@@ -4,13 +4,12 @@ use anyhow::ensure;
 use rollcall_cluster_tests::{
     Cli, Cluster, ClusterPlan, HEAL_PATIENCE, Lab, LabDevice, Node, SPREAD_PATIENCE, call, wait_until,
 };
-use rollcall_proto::api::InvokeRequest;
 use serde_json::Value;
 
 const DEVICES: usize = 30;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn surplus_devices_move_to_the_others_and_no_idempotent_call_fails() -> anyhow::Result<()> {
+async fn surplus_devices_move_to_the_others_and_no_call_fails() -> anyhow::Result<()> {
     let cluster = ClusterPlan::of(3).advertised().start().await?;
     let one = cluster.node("n1")?;
     let devices = crowd(&cluster).await?;
@@ -24,10 +23,9 @@ async fn surplus_devices_move_to_the_others_and_no_idempotent_call_fails() -> an
     let api = one.api()?;
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let calling = tokio::spawn(async move {
-        let mut calls = 0_u64;
+        let mut calls = 0;
         while !*stopped.borrow_and_update() {
-            let request_id = format!("crowd-{calls}");
-            api.call(InvokeRequest { request_id, idempotent: true, ..call("crowd", "echo") }).await?;
+            api.call(call("crowd", "echo")).await?;
             calls += 1;
         }
         anyhow::Ok(calls)

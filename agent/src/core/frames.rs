@@ -274,9 +274,10 @@ impl Core {
         let Some(link) = self.links.get_mut(&id).filter(used) else { return };
         link.slots[device] = Slot::Over;
         if !self.is_engaged_beside(id, device) {
-            // A newer session of ours was lost before its Attached came: only a new connection has a free slot.
+            // A newer session of ours was lost before its Attached came: only a new connection has a free slot. This one
+            // goes on beside it for the sake of its calls and other devices.
             self.dial_at = at.now + backoff::pause(0, self.servers.len(), at.random);
-            self.end(id, at.now, out);
+            self.leave(id, at.now, out);
             self.report_wait(&Fault::transient(message), at.now, out);
         }
     }

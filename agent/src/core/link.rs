@@ -18,7 +18,7 @@ pub(crate) enum Phase {
     Open,
     /// The node will end it: no new attaches; calls go on.
     Leaving,
-    /// Its devices have moved: it only delivers results.
+    /// Its devices have moved: it delivers results, and refuses what its node still sends.
     Retiring { until: Duration },
     /// Its last frames are on their way.
     Ending { until: Duration },
@@ -54,6 +54,9 @@ pub(crate) enum Slot {
     /// A newer session of the same device took over.
     Over,
 }
+
+/// Why a connection is given up on which nothing comes.
+const SILENT: &str = "nothing was heard for two heartbeat intervals";
 
 /// One connection.
 #[derive(Debug)]
@@ -146,12 +149,13 @@ impl Link {
             // The dial has its own patience.
             Phase::Dialling => None,
             Phase::Greeting { until } => Some((until, "the node did not answer Hello")),
-            Phase::Retiring { until } => Some((until, "its devices have moved")),
+            Phase::Retiring { until } => {
+                [(until, "its devices have moved"), (silent, SILENT)].into_iter().min()
+            }
             Phase::Ending { until } => Some((until, "it was to end")),
-            Phase::Open | Phase::Leaving => overdue
-                .map(|until| (until, "the node did not answer Attach"))
-                .chain([(silent, "nothing was heard for two heartbeat intervals")])
-                .min(),
+            Phase::Open | Phase::Leaving => {
+                overdue.map(|until| (until, "the node did not answer Attach")).chain([(silent, SILENT)]).min()
+            }
         }
     }
 }

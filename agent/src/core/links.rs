@@ -75,11 +75,15 @@ impl Core {
         self.primary = self.next.take();
     }
 
-    /// Ends retired connections that owe nothing, and one on which nobody will attach soon.
+    /// Ends retired connections whose node knows of the move and to which nothing is owed, and one on which nobody will
+    /// attach soon.
+    ///
+    /// The new session is known here before the old node has heard of it: until that says so, its calls are on their way,
+    /// and an end would leave their callers without a word.
     pub(super) fn end_idle(&mut self, now: Duration, out: &mut Vec<Effect>) {
         let soon = self.sessions.iter().any(|s| !s.over && s.retry_at <= now + limits::IDLE_LINK);
         let idle = |id: &LinkId, link: &Link| match link.phase {
-            Phase::Retiring { .. } => !self.calls.owed_on(*id),
+            Phase::Retiring { .. } => !link.in_use() && !self.calls.owed_on(*id),
             Phase::Open => !soon && !link.in_use() && !self.calls.owed_on(*id),
             Phase::Dialling | Phase::Greeting { .. } | Phase::Leaving | Phase::Ending { .. } => false,
         };
@@ -87,6 +91,18 @@ impl Core {
             self.links.iter().filter(|(id, link)| idle(id, link)).map(|(id, _)| *id).collect();
         for id in ids {
             self.end(id, now, out);
+        }
+    }
+
+    /// Has another connection opened: this one goes on until that takes over, or ends if nobody needs it.
+    pub(super) fn leave(&mut self, id: LinkId, now: Duration, out: &mut Vec<Effect>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let replaceable = self.primary == Some(id) || link.phase != Phase::Open;
+        if !replaceable || !(link.in_use() || self.calls.owed_on(id)) {
+            return self.end(id, now, out);
+        }
+        if link.phase == Phase::Open {
+            link.phase = Phase::Leaving;
         }
     }
 

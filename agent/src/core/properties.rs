@@ -65,6 +65,10 @@ struct World {
     ended: HashSet<LinkId>,
     /// Slots that the node would say are in use.
     slots: HashSet<(LinkId, u32)>,
+    /// Slots on which a node may still send calls.
+    serving: HashSet<(LinkId, u32)>,
+    /// Slots that deliver results and nothing else.
+    over: HashSet<(LinkId, u32)>,
     running: HashMap<CallId, usize>,
     waiting: Vec<CallId>,
     done: bool,
@@ -90,18 +94,27 @@ impl World {
             }
             Step::Attached(which, slot, resumed) => {
                 self.epoch += 1;
+                let slot_there = (link(which)?, slot.into());
+                if self.slots.contains(&slot_there) && !self.over.contains(&slot_there) {
+                    self.serving.insert(slot_there);
+                }
                 let epoch = self.epoch;
                 frame(which, slot, Frame::Attached(wire::Attached { epoch, resumed, ..Default::default() }))
             }
             Step::Refused(which, slot, code) => {
                 self.slots.remove(&(link(which)?, slot.into()));
+                self.serving.remove(&(link(which)?, slot.into()));
                 frame(which, slot, Frame::AttachRefused(wire::AttachRefused { code, ..Default::default() }))
             }
             Step::Closed(which, slot, code) => {
                 self.slots.remove(&(link(which)?, slot.into()));
+                self.serving.remove(&(link(which)?, slot.into()));
                 frame(which, slot, Frame::Closed(wire::Closed { code, ..Default::default() }))
             }
             Step::Superseded(which, slot, same_instance) => {
+                let slot_there = (link(which)?, slot.into());
+                self.serving.remove(&slot_there);
+                self.over.insert(slot_there);
                 if !same_instance {
                     self.slots.remove(&(link(which)?, slot.into()));
                 }
@@ -165,6 +178,7 @@ impl World {
                 if matches!(frame.frame, Some(attach_request::Frame::Attach(_))) {
                     assert!(!self.ended.contains(&link), "attach on a connection that ends");
                     assert!(self.slots.insert((link, frame.slot)), "attach on a slot that is in use");
+                    self.over.remove(&(link, frame.slot));
                 }
             }
             Effect::Reply(_, _, Some(call), _) => self.waiting.push(call),
@@ -192,16 +206,47 @@ impl World {
     }
 }
 
+fn a_core() -> Core {
+    let profile = wire::Profile { actions: vec!["work".into()], capacity: CAPACITY, ..Default::default() };
+    let session = |n: usize| Session::new("default".into(), format!("d{n}"), profile.clone());
+    let servers = vec!["http://a:1".into(), "http://b:1".into()];
+    Core::new(7, servers, (0..DEVICES).map(session).collect())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_connection_is_ended_whose_node_may_still_send_calls(
+        steps in prop::collection::vec((step(), 0.0..1.0f64), 1..80),
+    ) {
+        let mut core = a_core();
+        let mut world = World::default();
+        for (step, random) in steps {
+            let Some(input) = world.input(step) else { continue };
+            let (mut effects, next) = (Vec::new(), core.next);
+            core.handle(input, Moment { now: world.now, random }, &mut effects);
+            for effect in effects {
+                if let Effect::End(link) = &effect
+                    && core.stopping.is_none()
+                    // One that was to take over may be given up before it does.
+                    && next != Some(*link)
+                {
+                    prop_assert!(world.serving.iter().all(|(on, _)| on != link), "{link:?}: {:?}", world.serving);
+                }
+                world.perform(effect);
+            }
+            if world.done {
+                break;
+            }
+        }
+    }
 
     #[test]
     fn no_slot_call_or_connection_is_ever_used_twice_and_no_timer_spins(
         steps in prop::collection::vec((step(), 0.0..1.0f64), 1..80),
     ) {
-        let profile = wire::Profile { actions: vec!["work".into()], capacity: CAPACITY, ..Default::default() };
-        let session = |n: usize| Session::new("default".into(), format!("d{n}"), profile.clone());
-        let mut core = Core::new(7, vec!["http://a:1".into(), "http://b:1".into()], (0..DEVICES).map(session).collect());
+        let mut core = a_core();
         let mut world = World::default();
         for (step, random) in steps {
             let Some(input) = world.input(step) else { continue };
