@@ -5,14 +5,16 @@ use rollcall_registry::{
     model::ids::NodeId,
     routes::view::{Candidate, GroupMatch},
 };
+use tokio::time::Instant;
 
-use super::{dispatcher::Dispatcher, send::Aim, trip::Trip};
+use super::{dispatcher::Dispatcher, named::is_stale, send::Aim, trip::Trip};
 use crate::{
     call::{Call, Reply},
     core::{
         device::Queueing,
         placement::{self, Holder, Own, Placed, Pressed, Scene},
     },
+    limits,
     links::outbound::unreachable,
     outcome::{Failure, Reason},
     sessions::table::GroupQuery,
@@ -31,8 +33,13 @@ impl<R: Registrar> Dispatcher<R> {
         let labels: Vec<(&str, &str)> = call.labels().collect();
         let query = call.query(&labels);
         let mut tried: Vec<NodeId> = Vec::new();
-        let (mut failed, attempts) = (None, self.attempts());
-        while (tried.len() as u32) < attempts {
+        let (mut failed, attempts, mut moves) = (None, self.attempts(), 0_u32);
+        loop {
+            // As for a named device, the first stale route is followed for nothing.
+            let made = tried.len() as u32 + moves.saturating_sub(1);
+            if made >= attempts {
+                break;
+            }
             if failed.is_some() {
                 self.takes_detour();
             }
@@ -40,16 +47,38 @@ impl<R: Registrar> Dispatcher<R> {
                 Ok(choice) => choice,
                 Err(failure) => return Err(failed.unwrap_or(failure)),
             };
-            let last = choice.last || tried.len() as u32 + 1 == attempts;
+            let last = choice.last || made + 1 == attempts;
             let queueing = if last { Queueing::Allowed } else { Queueing::Forbidden };
             trip.routed(self.registry.routes().applied_index());
             match self.send(call, Aim { node: choice.node, device: None, queueing }, trip).await {
-                Err(failure) if failure.retryable() => failed = Some(failure),
+                // The node has others, or has given them away as well: its rows will tell in a moment.
+                Err(failure) if has_moved(&failure) => {
+                    moves += 1;
+                    self.await_move(call, &failure, choice.node).await;
+                    failed = Some(failure);
+                }
+                Err(failure) if failure.retryable() => {
+                    failed = Some(failure);
+                    tried.push(choice.node);
+                }
                 ended => return ended,
             }
-            tried.push(choice.node);
         }
         Err(failed.unwrap_or_else(no_device))
+    }
+
+    /// Waits a moment until this replica knows, too, that the device which refused a call has left a node.
+    async fn await_move(&self, call: &Call, refused: &Failure, node: NodeId) {
+        let Some(device) = &refused.device_id else { return };
+        let session = || self.session_of(call, device).ok().filter(|session| session.node == node);
+        let Some(before) = session() else { return };
+        let until = call.deadline.min(Instant::now() + limits::ROUTE_PATIENCE);
+        let mut arrivals = self.sessions.arrivals.subscribe();
+        while session().is_some_and(|session| session.epoch == before.epoch) {
+            if !matches!(tokio::time::timeout_at(until, arrivals.changed()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
     }
 
     pub(super) fn choose(&self, query: GroupQuery<'_>, tried: &[NodeId]) -> Result<Choice, Failure> {
@@ -108,6 +137,11 @@ pub(super) fn nobody(found: GroupMatch) -> Result<(), Failure> {
             Err(Failure::not_executed(Reason::ActionUnknown, message))
         }
     }
+}
+
+/// Whether a device of a group has refused a call because it has a newer session: perhaps on another node.
+pub(super) fn has_moved(failure: &Failure) -> bool {
+    is_stale(failure) && failure.device_id.is_some()
 }
 
 pub(super) fn no_device() -> Failure {

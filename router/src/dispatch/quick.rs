@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{
     dispatcher::Dispatcher,
     flight,
+    group::has_moved,
     inbox::Inbox,
     named::{is_stale, named},
     send::{Aim, finish},
@@ -184,7 +185,7 @@ impl<R: Registrar> Dispatcher<R> {
                 (named(failure, device), again)
             }
             None => {
-                let again = others && failure.retryable();
+                let again = others && failure.retryable() || has_moved(&failure);
                 (failure, again)
             }
         };
