@@ -82,6 +82,20 @@ async fn a_process_that_does_not_answer_keeps_nobody_out() {
     }
 }
 
+#[tokio::test]
+async fn who_was_silent_hears_why_it_has_lost_the_device() {
+    let cluster = Cluster::start(2).await;
+    let mut asleep = contested(cluster.router(2)).await;
+    assert!(comes(cluster.router(1), 5, 1).await.is_ok(), "the one that has it does not answer");
+    match asleep.next().await {
+        Down::Closed(closed) => {
+            assert_eq!(closed.code(), CloseCode::Superseded);
+            assert!(closed.message.contains("another agent process"), "{closed:?}");
+        }
+        other => panic!("expected Closed, got {other:?}"),
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_process_that_comes_back_by_itself_never_waits() {
     let cluster = Cluster::start(1).await;

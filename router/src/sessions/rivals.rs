@@ -23,6 +23,10 @@ use crate::{
     limits,
 };
 
+/// What an agent hears, if it hears anything, whose silence has cost it the device.
+const TAKEN_IN_SILENCE: &str =
+    "another agent process takes the device: this one did not answer when it was asked";
+
 /// The devices that were taken over lately, on any node.
 #[derive(Debug)]
 pub(crate) struct RivalWatch {
@@ -123,9 +127,14 @@ impl<R: Registrar> DeviceSessions<R> {
 
     /// Another node holds an agent process back because of a session of this one: ends it if its device does not answer.
     pub(crate) async fn doubted(self: Arc<Self>, device: DeviceKey, epoch: Epoch) {
-        if !self.answers(&device, epoch).await {
-            tracing::debug!(%device, %epoch, "ends a session that another agent process waits for");
-            self.registry.close(device, epoch);
+        if self.answers(&device, epoch).await {
+            return;
+        }
+        tracing::debug!(%device, %epoch, "ends a session that another agent process waits for");
+        match self.held(epoch) {
+            // Should its agent wake, it is to know that the device is another one's now.
+            Some(live) => live.connection.close(&live, CloseCode::Superseded, TAKEN_IN_SILENCE),
+            None => self.registry.close(device, epoch),
         }
     }
 }
