@@ -18,6 +18,8 @@ pub(crate) mod once;
 pub(crate) mod pick;
 pub(crate) mod placement;
 pub(crate) mod pressure;
+#[cfg(test)]
+mod properties;
 pub(crate) mod queue;
 pub(crate) mod resume;
 pub(crate) mod retry;
