@@ -187,3 +187,25 @@ pub(crate) fn refused(reason: RefusedReason, message: String) -> Failure {
         Failure::new(reason, outcome, message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROTOCOL: &str = include_str!("../../../agent/docs/protocol.md");
+
+    #[test]
+    fn calls_wait_for_a_device_wherever_the_table_of_codes_lets_it_resume() {
+        let mut rows = 0;
+        for row in PROTOCOL.lines().skip_while(|line| !line.starts_with("| code |")).skip(2) {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+            let [code, _, what, _] = cells[..] else { break };
+            let name = format!("CLOSE_CODE_{}", code.trim_matches('`'));
+            let code = CloseCode::from_str_name(&name).unwrap_or_else(|| panic!("no code {name}"));
+            assert_eq!(CallsThen::from(code) == CallsThen::Wait, what == "resume", "{name}");
+            rows += 1;
+        }
+        let codes = (0..).map_while(|number| CloseCode::try_from(number).ok()).count();
+        assert_eq!(rows, codes, "each code has a row");
+    }
+}
