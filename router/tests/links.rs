@@ -369,3 +369,27 @@ async fn a_key_says_too_that_nobody_is_there() {
     let sing = Call { action: "sing".into(), ..keyed("k") };
     assert_eq!(failure(invoke(cluster.router(1), sing)).await.reason, Reason::ActionUnknown);
 }
+
+#[tokio::test]
+async fn time_that_a_link_has_cost_is_not_given_to_the_device() {
+    let cluster = Cluster::start(2).await;
+    let mut agent = Agent::attached(cluster.router(2), "d", 64).await;
+    let held_up = Duration::from_millis(400);
+    // A link that is silent for too long is given up, which is no time that it has cost.
+    for _ in 0..10 {
+        cluster.stall(2, true);
+        let mut waiting = invoke(cluster.router(1), call_to("d"));
+        tokio::time::sleep(held_up).await;
+        cluster.stall(2, false);
+        tokio::select! {
+            _ = &mut waiting => {}
+            received = agent.next_call() => {
+                let remaining: Duration = received.remaining.expect("a time").try_into().expect("a duration");
+                assert!(remaining <= Duration::from_secs(10) - held_up * 3 / 4, "{remaining:?}");
+                return;
+            }
+        }
+        wait_until("the link is up", || cluster.router(1).link(NodeId(2)).is_some_and(|link| link.up)).await;
+    }
+    panic!("the link was given up each time");
+}

@@ -106,7 +106,7 @@ pub(crate) fn link_packets() -> Vec<Vec<u8>> {
         .into_iter()
         .map(|kind| {
             let frame = peer::CallFrame { call_id: 1, kind: Some(kind) };
-            peer::LinkRequest { frames: vec![frame] }.encode_to_vec()
+            peer::LinkRequest { frames: vec![frame], made_at_ms: 1 }.encode_to_vec()
         })
         .collect()
 }

@@ -29,3 +29,4 @@ pub(crate) mod room;
 pub(crate) mod site_loss;
 pub(crate) mod slow_start;
 pub(crate) mod token;
+pub(crate) mod transit;

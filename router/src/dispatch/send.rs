@@ -139,7 +139,7 @@ impl<R: Registrar> Dispatcher<R> {
             on_loss: if call.idempotent { OnLoss::End } else { OnLoss::Wait },
             hint: aim.device.is_none().then(|| peer.hints.sent(&call.namespace, &call.group)),
         };
-        link.send(forward(call, aim, trip, token, now), call.payload.clone().into(), reply, sent)
+        link.send(forward(call, aim, trip, token, now), call.payload.clone().into(), reply, sent, now)
     }
 
     fn token(&self) -> CallToken {

@@ -76,6 +76,8 @@ pub(crate) struct Arrived {
     pub(crate) call: Box<ForwardCall>,
     /// Its payload.
     pub(crate) payload: Payload,
+    /// When the call came, or should have come: its remaining time counts from then.
+    pub(crate) since: Instant,
 }
 
 impl Inbound {
@@ -89,14 +91,19 @@ impl Inbound {
         }
     }
 
-    /// A frame came from the origin. Returns what is complete with it.
+    /// A frame came from the origin, or should have come, at `since`. Returns what is complete with it.
     ///
     /// # Errors
     /// Why the link is to be closed.
-    pub(crate) fn received(&self, frame: CallFrame, own: LinkBeat) -> Result<Option<Arrival>, &'static str> {
+    pub(crate) fn received(
+        &self,
+        frame: CallFrame,
+        own: LinkBeat,
+        since: Instant,
+    ) -> Result<Option<Arrival>, &'static str> {
         let call_id = frame.call_id;
         match frame.kind {
-            Some(call_frame::Kind::Call(call)) => Ok(self.call(call_id, call)?.map(Arrival::Call)),
+            Some(call_frame::Kind::Call(call)) => Ok(self.call(call_id, call, since)?.map(Arrival::Call)),
             Some(call_frame::Kind::Chunk(chunk)) => Ok(self.chunk(call_id, chunk)?.map(Arrival::Call)),
             Some(call_frame::Kind::Replay(replay)) => Ok(self.replay(call_id, replay)),
             Some(call_frame::Kind::ReplayChunk(chunk)) => self.replay_chunk(call_id, chunk),
@@ -128,7 +135,12 @@ impl Inbound {
         }
     }
 
-    fn call(&self, call_id: u64, mut call: Box<ForwardCall>) -> Result<Option<Arrived>, &'static str> {
+    fn call(
+        &self,
+        call_id: u64,
+        mut call: Box<ForwardCall>,
+        since: Instant,
+    ) -> Result<Option<Arrived>, &'static str> {
         let payload = std::mem::take(&mut call.payload);
         let expected = call.payload_bytes.max(payload.len() as u64);
         let mut state = self.state.lock();
@@ -156,7 +168,7 @@ impl Inbound {
         if expected > payload.len() as u64 {
             let missing = expected - payload.len() as u64;
             let assembly = Assembly::new(payload, expected);
-            vacant.insert(Call::Assembling(Arriving { call, assembly, missing, has_room: false }));
+            vacant.insert(Call::Assembling(Arriving { call, assembly, since, missing, has_room: false }));
             if state.room.ask(call_id, missing) {
                 state.grant(call_id, missing);
             }
@@ -166,7 +178,7 @@ impl Inbound {
             return Ok(None);
         }
         vacant.insert(Call::Starting);
-        Ok(Some(Arrived { call_id, call, payload: payload.into() }))
+        Ok(Some(Arrived { call_id, call, payload: payload.into(), since }))
     }
 
     fn chunk(&self, call_id: u64, chunk: LinkChunk) -> Result<Option<Arrived>, &'static str> {
@@ -185,8 +197,8 @@ impl Inbound {
                 let waker = state.waker_if_due();
                 drop(state);
                 wake(waker);
-                let Arriving { call, assembly, .. } = arriving;
-                Ok(Some(Arrived { call_id, call, payload: assembly.into_payload() }))
+                let Arriving { call, assembly, since, .. } = arriving;
+                Ok(Some(Arrived { call_id, call, payload: assembly.into_payload(), since }))
             }
         }
     }

@@ -83,7 +83,7 @@ impl OutboundLink {
         self.state.lock().beats.round_trip
     }
 
-    /// Queues a call. Never waits.
+    /// Queues a call, whose remaining time counts from `now`. Never waits.
     ///
     /// # Errors
     /// `HOLDER_UNREACHABLE` or `OVERLOADED`, both not executed.
@@ -93,6 +93,7 @@ impl OutboundLink {
         mut payload: Payload,
         waiter: ReplyTo,
         sent: Sent,
+        now: Instant,
     ) -> Result<LinkTicket, Failure> {
         let (call_id, waker) = {
             let mut state = self.state.lock();
@@ -112,7 +113,7 @@ impl OutboundLink {
             state.queued_bytes += payload.len();
             call.payload_bytes = payload.len();
             call.payload = payload.take(limits::CHUNK_BYTES);
-            state.lanes.push_small(Outgoing::Call { call_id, call, rest: payload });
+            state.lanes.push_small(Outgoing::Call { call_id, call, rest: payload, since: now });
             (call_id, state.waker.take())
         };
         wake(waker);
@@ -287,14 +288,14 @@ impl OutboundLink {
         if state.session != session && state.sessions >= session {
             return Poll::Ready(None);
         }
-        let mut frames = Vec::new();
-        let mut bytes = 0;
+        let (mut frames, mut bytes, now) = (Vec::new(), 0, Instant::now());
         while frames.len() < limits::PACKET_FRAMES && bytes < limits::PACKET_BYTES {
             let Some(next) = state.lanes.next() else { break };
-            frames.extend(state.frame_of(next, &mut bytes));
+            frames.extend(state.frame_of(next, now, &mut bytes));
         }
         if !frames.is_empty() {
-            return Poll::Ready(Some(LinkRequest { frames }));
+            let made_at_ms = state.age_ms(now);
+            return Poll::Ready(Some(LinkRequest { frames, made_at_ms }));
         }
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.waker = Some(cx.waker().clone());

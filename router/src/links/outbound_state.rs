@@ -25,7 +25,13 @@ use crate::{
 /// What waits for the transport.
 pub(super) enum Outgoing {
     /// A call of this node.
-    Call { call_id: u64, call: Box<ForwardCall>, rest: Payload },
+    Call {
+        call_id: u64,
+        call: Box<ForwardCall>,
+        rest: Payload,
+        /// When its remaining time was taken.
+        since: Instant,
+    },
     /// An answer to a call of the peer.
     Replay { number: u64, replay: Box<ReplayedAnswer>, rest: Payload },
 }
@@ -51,6 +57,8 @@ pub(super) struct State {
     pub(super) last_heard: Instant,
     pub(super) beats: Beats,
     pub(super) waker: Option<Waker>,
+    /// The zero of this side's clock.
+    born: Instant,
 }
 
 impl State {
@@ -68,7 +76,13 @@ impl State {
             last_heard: Instant::now(),
             beats: Beats::default(),
             waker: None,
+            born: Instant::now(),
         }
+    }
+
+    /// This side's clock, in milliseconds from 1.
+    pub(super) fn age_ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 
     /// Takes a call out, with the room that its reply had.
@@ -150,6 +164,7 @@ impl State {
     pub(super) fn frame_of(
         &mut self,
         next: Next<CallFrame, Outgoing, u64>,
+        now: Instant,
         bytes: &mut usize,
     ) -> Option<CallFrame> {
         match next {
@@ -174,13 +189,14 @@ impl State {
                 }
                 Some(CallFrame { call_id: number, kind: Some(call_frame::Kind::Replay(*replay)) })
             }
-            Next::Small(Outgoing::Call { call_id, call, rest }) => {
+            Next::Small(Outgoing::Call { call_id, mut call, rest, since }) => {
                 let first = call.payload.len();
                 let Some(pending) = self.pending.get_mut(call_id) else {
                     self.queued_bytes -= first as u64 + rest.len();
                     return None;
                 };
                 pending.handed = true;
+                wire::deduct(&mut call, now.saturating_duration_since(since));
                 *bytes += first;
                 self.queued_bytes -= first as u64;
                 if !rest.is_empty() {

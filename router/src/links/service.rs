@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Isolation,
-    core::{device::Queueing, in_flight::OnLoss, once::CallName, token::CallToken},
+    core::{device::Queueing, in_flight::OnLoss, once::CallName, token::CallToken, transit::Transit},
     delivery::{Delivery, LateAnswers, ReplyTo},
     limits,
     outcome::{Failure, Reason},
@@ -83,6 +83,7 @@ async fn read<R: Registrar>(
     source: NodeId,
     mut packets: Streaming<LinkRequest>,
 ) {
+    let mut transit = Transit::new(tokio::time::Instant::now());
     let broken = loop {
         let packet = tokio::select! {
             packet = tokio::time::timeout(limits::LINK_DEAD, packets.message()) => packet,
@@ -90,8 +91,9 @@ async fn read<R: Registrar>(
         };
         match packet {
             Ok(Ok(Some(packet))) => {
+                let since = transit.due(packet.made_at_ms, tokio::time::Instant::now());
                 let taken = packet.frames.into_iter().try_for_each(|frame| {
-                    match link.received(frame, wire::beat(&sessions.shared))? {
+                    match link.received(frame, wire::beat(&sessions.shared), since)? {
                         Some(Arrival::Call(arrived)) => start(&sessions, &link, arrived),
                         Some(Arrival::Replay(replayed)) => {
                             sessions.arrived(*replayed, &name_of(&sessions, source))
@@ -180,7 +182,7 @@ impl Forward {
             token: wire::token_of(arrived.call.token),
             route_index: rollcall_registry::model::ids::LogIndex(arrived.call.route_index),
             name,
-            deadline: tokio::time::Instant::now() + remaining,
+            deadline: arrived.since + remaining,
             call: arrived.call,
             payload: arrived.payload,
             load: None,

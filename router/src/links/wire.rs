@@ -117,6 +117,14 @@ pub(crate) fn from_proto(duration: Option<prost_types::Duration>) -> Duration {
     duration.and_then(|duration| duration.try_into().ok()).unwrap_or_default()
 }
 
+/// A call has waited: its caller waits no longer for that.
+pub(crate) fn deduct(call: &mut peer::ForwardCall, waited: Duration) {
+    // The usual case, in which there is nothing to be counted.
+    if waited >= Duration::from_millis(1) {
+        call.remaining = to_proto(from_proto(call.remaining).saturating_sub(waited));
+    }
+}
+
 /// A device's answer, without its payload.
 pub(crate) fn reply_head(reply: &mut DeviceReply) -> peer::ForwardReply {
     peer::ForwardReply {

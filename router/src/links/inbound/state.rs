@@ -31,6 +31,8 @@ pub(super) enum Call {
 pub(super) struct Arriving {
     pub(super) call: Box<ForwardCall>,
     pub(super) assembly: Assembly,
+    /// When the call came.
+    pub(super) since: Instant,
     /// Bytes that were missing when it began.
     pub(super) missing: u64,
     /// Whether there is room for them.
