@@ -65,7 +65,7 @@ async fn judge(standing: Option<Standing>, text: &str) -> Result<(), Refusal> {
     }
     let Some(standing) = standing else {
         let words = "this node has no file of `access`: anybody may do anything on it, whatever is stored";
-        return Err(Refusal::new(Code::FailedPrecondition, Reason::InvalidArgument.as_str(), words));
+        return Err(Refusal::new(Code::FailedPrecondition, reason::ACCESS_IS_OPEN, words));
     };
     if text.is_empty() {
         return Ok(());

@@ -3,6 +3,7 @@
 
 use std::{
     pin::Pin,
+    sync::LazyLock,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status};
 use tower::{BoxError, Layer, Service};
 
-use super::status::Refusal;
+use super::{reflection, status::Refusal};
 use crate::{
     limits::{REQUEST_BYTES_PER_SECOND, REQUEST_PATIENCE},
     telemetry::metric_names::REQUESTS_TOO_SLOW,
@@ -65,7 +66,9 @@ where
 
 /// Whether a caller may send messages for as long as it likes.
 fn streams_requests(path: &str) -> bool {
-    path == "/rollcall.v1.InvokeService/InvokeStream" || path.starts_with("/grpc.reflection.")
+    // A few: to compare them takes less than to hash the path.
+    static PATHS: LazyLock<Vec<String>> = LazyLock::new(reflection::request_streams);
+    PATHS.iter().any(|known| known == path)
 }
 
 pin_project! {

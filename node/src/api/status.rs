@@ -62,6 +62,8 @@ pub mod reason {
     pub const TOO_MANY_GROUP_POLICIES: &str = "TOO_MANY_GROUP_POLICIES";
     /// The cluster is at a lower feature level than the change needs; the metadata `needed` and `feature_level` say which.
     pub const FEATURE_LEVEL_TOO_LOW: &str = "FEATURE_LEVEL_TOO_LOW";
+    /// The node that was asked lets anybody do anything, so that it cannot say what its caller may store.
+    pub const ACCESS_IS_OPEN: &str = "ACCESS_IS_OPEN";
 }
 
 /// The code of a failure.

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use rollcall_node::{api::status, config::table};
+use clap::CommandFactory;
+use rollcall_node::{api::status, cli::Cli, config::table};
 use rollcall_router::{Outcome, Reason};
 
 use super::support::node::TestNode;
@@ -52,6 +53,33 @@ fn the_reasons_table_is_the_programs() {
     }
     let written = part(CALLING, "reasons");
     assert!(written == expected, "proto/docs/calling.md should have between its markers:\n{expected}");
+}
+
+/// The commands below one, by their whole names, with what each does.
+fn commands_below(command: &clap::Command, before: &str, found: &mut String) {
+    let name = format!("{before}{}", command.get_name());
+    let below: Vec<_> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
+    for below in &below {
+        commands_below(below, &format!("{name} "), found);
+    }
+    if below.is_empty() {
+        let arguments = command.get_positionals().fold(String::new(), |text, argument| {
+            let named = argument.get_value_names().and_then(|names| names.first());
+            let word =
+                named.map_or_else(|| argument.get_id().to_string().to_uppercase(), ToString::to_string);
+            text + &if argument.is_required_set() { format!(" {word}") } else { format!(" [{word}]") }
+        });
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        writeln!(found, "| `{name}{arguments}` | {} |", about.trim_end_matches('.')).expect("a line");
+    }
+}
+
+#[test]
+fn the_list_of_commands_is_the_programs() {
+    let mut expected = String::from("| command | what it does |\n|---|---|\n");
+    commands_below(&Cli::command(), "", &mut expected);
+    let written = part(OPERATING, "commands");
+    assert!(written == expected, "node/docs/operating.md should have between its markers:\n{expected}");
 }
 
 /// A metric as the document has it.
