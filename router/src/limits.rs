@@ -34,7 +34,8 @@ pub const PRESSURE_SAMPLE: Duration = Duration::from_millis(50);
 pub const PRESSURE_MEMORY: Duration = Duration::from_secs(1);
 /// The lag of a task that means full pressure: heartbeats, leases and links would soon be late.
 pub const LAG_MOST: Duration = Duration::from_millis(500);
-/// The pressure in percent from which on a node gets no calls of its peers while others can take them.
+/// The pressure in percent from which on a node's peers spare it: of two nodes that are drawn for a group's call, the other
+/// one gets it.
 pub const PRESSED_PERCENT: u32 = 60;
 /// The least that whoever is refused is told to wait.
 pub const RETRY_AFTER_LEAST: Duration = Duration::from_millis(100);
