@@ -26,7 +26,8 @@ pub(super) async fn measure(scene: &Scene, report: &mut Report) -> anyhow::Resul
         }
     }
     if scene.wants(NOBODY) {
-        let nobody = UnaryCaller::many(&scene.entry, &unary::echo("nobody"), CALLERS, connections.ours).await?;
+        let nobody =
+            UnaryCaller::many(&scene.entry, &unary::echo("nobody"), CALLERS, connections.ours).await?;
         let nobody = nobody.into_iter().map(UnaryCaller::refused).collect();
         report.add(NOBODY, load::rate(nobody, SAMPLE).await?);
     }
