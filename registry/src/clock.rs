@@ -11,6 +11,10 @@ use crate::model::ids::UnixMillis;
 
 /// The wall clock, for the times that an entry carries. Nothing is decided by it but what expires.
 pub fn unix_now() -> UnixMillis {
+    #[cfg(feature = "simulation")]
+    if let Some(now) = crate::simulation::now() {
+        return UnixMillis(now.as_millis());
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
@@ -24,6 +28,10 @@ pub struct Moment(Duration);
 impl Moment {
     /// The present.
     pub fn now() -> Self {
+        #[cfg(feature = "simulation")]
+        if let Some(now) = crate::simulation::now() {
+            return now;
+        }
         let time = clock_gettime(ClockId::Boottime);
         Self(Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0)))
     }

@@ -5,6 +5,8 @@
 mod administration;
 pub mod backup;
 pub mod batcher;
+mod blocking;
+mod chance;
 pub mod clock;
 pub mod codec;
 mod fatal;
@@ -20,6 +22,8 @@ mod observers;
 pub mod raft;
 mod registry;
 pub mod routes;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod start_error;
 pub mod storage;
 

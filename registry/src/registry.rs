@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use crate::{
+    blocking,
     clock::Moment,
     fatal::{FatalReason, FatalSender},
     handle::{ApplyObserver, ChangeError, Opened, ReadError, Registrar},
@@ -31,7 +32,7 @@ use crate::{
     raft::{self, Log, LogBounds, Machine, Seated},
     routes::Routes,
     start_error::StartError,
-    storage::{DataDir, LogBackend, PutAside, SledLog, put_aside_removed},
+    storage::{DataDir, LogBackend, NodeLog, PutAside, put_aside_removed},
 };
 
 /// What a registry needs to know of its node.
@@ -112,7 +113,7 @@ pub(crate) struct Inner {
     pub(crate) lease: Arc<HeldLease>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) fatal: FatalSender,
-    pub(crate) log: SledLog,
+    pub(crate) log: NodeLog,
     pub(crate) watching: AbortHandle,
     pub(crate) snapshots: raft::Snapshots,
     /// Places for backups.
@@ -130,7 +131,7 @@ impl Registry {
     pub async fn start(config: RegistryConfig) -> Result<Self, StartError> {
         check(&config)?;
         let opening = config.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&opening)).await;
+        let opened = blocking::spawn(move || open(&opening)).await;
         let opened = opened.map_err(|panic| StartError::Consensus(panic.to_string()))??;
         let fatal = FatalSender::new();
         let watching = tokio::spawn(report_fault(opened.log.backend().clone(), fatal.clone()));
@@ -309,7 +310,7 @@ struct Parts {
 }
 
 /// Stops the node when its log can no longer keep what it acknowledges.
-async fn report_fault(log: SledLog, fatal: FatalSender) {
+async fn report_fault(log: NodeLog, fatal: FatalSender) {
     let fault = log.poisoned().await;
     tracing::error!(%fault, "the log failed");
     fatal.stop(FatalReason::Storage(fault.to_string()));
@@ -326,7 +327,7 @@ fn open(config: &RegistryConfig) -> Result<Parts, StartError> {
     }
     let observers = Observers::new();
     let snapshots = raft::Snapshots::open(&dir)?;
-    let log = Log::new(SledLog::open(&dir)?);
+    let log = Log::new(NodeLog::open(&dir)?);
     let machine = Machine::open(snapshots.clone(), observers.clone()).map_err(StartError::Snapshot)?;
     if let Some(reason) = level::refusal(machine.routes().feature_level(), config.max_feature_level) {
         return Err(StartError::Refused(reason));

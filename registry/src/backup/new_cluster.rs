@@ -1,7 +1,6 @@
 //! The data folder of a new cluster of one voter, made from the records of another cluster.
 
 use std::{
-    collections::HashMap,
     io::{self, BufRead},
     path::PathBuf,
 };
@@ -147,7 +146,7 @@ fn header(at: StoredLogId, new: &NewCluster, addresses: &Addresses) -> SnapshotH
         membership_log_id: Some(log_id),
         membership: Some(storage::Membership {
             configs: vec![storage::VoterSet { ids: vec![new.node.0] }],
-            members: HashMap::from([(new.node.0, member)]),
+            members: [(new.node.0, member)].into(),
         }),
         records: 0,
     }

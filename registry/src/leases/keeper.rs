@@ -76,17 +76,19 @@ impl Keeper {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                beat = beats.recv() => match beat {
-                    // Who asked may be gone; then nobody needs the answer.
-                    Some((node, incarnation, answer)) => drop(answer.send(self.beat(node, incarnation))),
-                    None => return,
-                },
+                // Ticks and reports are few, and what they say counts for the beats that follow.
+                biased;
                 _ = ticks.tick() => self.tick(),
                 Some(reported) = self.reports.join_next() => {
                     if let Ok(lapse) = reported {
                         self.reporting.remove(&lapse);
                     }
                 }
+                beat = beats.recv() => match beat {
+                    // Who asked may be gone; then nobody needs the answer.
+                    Some((node, incarnation, answer)) => drop(answer.send(self.beat(node, incarnation))),
+                    None => return,
+                },
             }
         }
     }

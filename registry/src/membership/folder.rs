@@ -49,7 +49,7 @@ impl Folder {
         let mut identity = identity::load(&dir)?.unwrap_or_else(|| storage::NodeIdentity {
             format: FORMAT,
             name: name.to_owned(),
-            storage_id: StorageId(rand::random()).to_bytes().to_vec().into(),
+            storage_id: StorageId(crate::chance::random()).to_bytes().to_vec().into(),
             ..Default::default()
         });
         identity.boot_counter += 1;

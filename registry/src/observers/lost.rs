@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::{
+    blocking,
     model::event::Event,
     routes::held::{EndedSession, HeldRows},
 };
@@ -22,7 +23,7 @@ impl Lost {
     /// Must be called within a Tokio runtime.
     pub(super) fn gather(held: HeldRows, sessions: u64) -> Self {
         let (done, gathered) = watch::channel(None);
-        tokio::task::spawn_blocking(move || done.send_replace(Some(held.in_order().into())));
+        blocking::spawn(move || done.send_replace(Some(held.in_order().into())));
         Self { sessions, gathered }
     }
 

@@ -4,8 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use rollcall_transport::Connector;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
+use super::line::{self, Line};
 use crate::{
     faults::{self, Switch},
     limits::{PEER_CONNECT_TIMEOUT, PEER_KEEPALIVE, PEER_KEEPALIVE_TIMEOUT, PEER_WINDOW_BYTES},
@@ -38,7 +39,7 @@ pub(super) struct Channels {
 }
 
 /// An address, and the connection to it.
-type Dialled = (String, Channel);
+type Dialled = (String, Line);
 
 impl Channels {
     pub(super) fn new(connector: Connector) -> Self {
@@ -76,18 +77,17 @@ impl Channels {
         node: NodeId,
         address: &str,
         purpose: Purpose,
-    ) -> Result<Channel, tonic::transport::Error> {
+    ) -> Result<Line, tonic::transport::Error> {
         let address = if faults::is_on(Switch::RaftCut) { NOWHERE } else { address };
         let mut open = self.open.lock();
-        if let Some((known, channel)) = open.get(&(node, purpose))
+        if let Some((known, line)) = open.get(&(node, purpose))
             && known == address
         {
-            return Ok(channel.clone());
+            return Ok(line.clone());
         }
-        let endpoint = endpoint(&self.connector, address)?;
-        let channel = endpoint.connect_with_connector_lazy(self.connector.clone());
-        open.insert((node, purpose), (address.to_owned(), channel.clone()));
-        Ok(channel)
+        let line = line::to(&self.connector, address)?;
+        open.insert((node, purpose), (address.to_owned(), line.clone()));
+        Ok(line)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     limits::{BACKUP_ASK_AGAIN, BACKUP_BUILD_PATIENCE, COMPACT_EVERY},
     model::ids::LogIndex,
     registry::Registry,
-    storage::SledLog,
+    storage::NodeLog,
 };
 
 impl Registry {
@@ -39,7 +39,7 @@ impl Registry {
 #[derive(Clone)]
 pub(super) struct Compactor {
     pub(super) consensus: Consensus,
-    pub(super) log: SledLog,
+    pub(super) log: NodeLog,
     pub(super) snapshots: Snapshots,
     pub(super) floor: PurgeFloor,
     pub(super) bounds: LogBounds,

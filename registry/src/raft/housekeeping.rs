@@ -3,6 +3,7 @@
 
 use super::consensus::{Consensus, LeaderError};
 use crate::{
+    blocking,
     clock::{Moment, unix_now},
     limits::{CHORE_ENTRIES, CHORE_ROWS, CHORE_SCAN},
     model::{
@@ -31,7 +32,7 @@ impl Housekeeping {
         self.next = now + CHORE_SCAN.min(policy.record_ttl / 4);
         let (at, most) = (unix_now(), CHORE_ROWS * CHORE_ENTRIES);
         let (looking, cutoff) = (routes.clone(), cutoff(policy, at));
-        let found = tokio::task::spawn_blocking(move || looking.leftovers(cutoff, most)).await;
+        let found = blocking::spawn(move || looking.leftovers(cutoff, most)).await;
         let Ok(found) = found else { return };
         if found.expired.len() == most || found.void.len() == most {
             self.next = now;

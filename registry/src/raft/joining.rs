@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, future::Future};
 use futures::future::join_all;
 use rollcall_proto::peer::{self, join_response, membership_service_client::MembershipServiceClient};
 use rollcall_transport::Connector;
-use tonic::transport::Channel;
 
-use super::{channels::endpoint, consensus::Consensus, door::Door, identity::Seat, type_config::Member};
+use super::{consensus::Consensus, door::Door, identity::Seat, line, line::Line, type_config::Member};
 use crate::{
+    chance,
     clock::Moment,
     codec,
     limits::{JOIN_EVERY, JOIN_TIMEOUT},
@@ -106,6 +106,7 @@ impl Joining {
             }
         };
         tokio::select! {
+            biased;
             () = registered => Ok(()),
             reason = inner.fatal.stopped() => Err(StartError::Refused(reason.to_string())),
         }
@@ -142,9 +143,9 @@ impl Joining {
         let founding = Founding {
             candidate: self.door.inner.folder.name().to_owned(),
             cluster: FoundCluster {
-                cluster_id: ClusterId(rand::random()),
+                cluster_id: ClusterId(chance::random()),
                 members: members.collect(),
-                token_key: rand::random(),
+                token_key: chance::random(),
                 epoch_base: 0,
                 registration: self.door.inner.config.registration,
             },
@@ -237,16 +238,14 @@ pub(super) async fn describe(connector: &Connector, address: &str) -> Option<Des
 async fn ask<T, F>(
     connector: &Connector,
     address: &str,
-    question: impl FnOnce(MembershipServiceClient<Channel>) -> F,
+    question: impl FnOnce(MembershipServiceClient<Line>) -> F,
 ) -> Result<T, String>
 where
     F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
 {
     let asking = async {
-        let endpoint = endpoint(connector, address).map_err(|error| error.to_string())?;
-        let dialled = endpoint.connect_with_connector(connector.clone()).await;
-        let channel = dialled.map_err(|error| format!("{address}: {error}"))?;
-        let answer = question(MembershipServiceClient::new(channel)).await;
+        let line = line::dial(connector, address).await.map_err(|error| format!("{address}: {error}"))?;
+        let answer = question(MembershipServiceClient::new(line)).await;
         answer.map(tonic::Response::into_inner).map_err(|status| format!("{address}: {}", status.message()))
     };
     let answered = tokio::time::timeout(JOIN_TIMEOUT, asking).await;

@@ -9,13 +9,14 @@ use rollcall_proto::peer::{
     self, beat_response, compare_response, membership_service_client::MembershipServiceClient,
     propose_response, read_index_response,
 };
-use tonic::{Request, Status, transport::Channel};
+use tonic::{Request, Status};
 
 use super::{
     channels::{Channels, Purpose},
     consensus::{Consensus, LeaderError},
     entry_size::{self, TooLarge},
     expulsion::Expulsion,
+    line::Line,
     logged_command::LoggedCommand,
     membership_wire,
     operator::{Operator, OperatorError},
@@ -295,16 +296,12 @@ impl Leader {
         Some(self.channels.latest(node, registered))
     }
 
-    fn client(&self, leader: NodeId) -> Result<MembershipServiceClient<Channel>, LeaderError> {
+    fn client(&self, leader: NodeId) -> Result<MembershipServiceClient<Line>, LeaderError> {
         let address = self.address_of(leader).ok_or(LeaderError::NotLeader(None))?;
         self.client_at(leader, &address)
     }
 
-    fn client_at(
-        &self,
-        node: NodeId,
-        address: &str,
-    ) -> Result<MembershipServiceClient<Channel>, LeaderError> {
+    fn client_at(&self, node: NodeId, address: &str) -> Result<MembershipServiceClient<Line>, LeaderError> {
         let channel = self.channels.get(node, address, Purpose::Leader);
         let channel = channel.map_err(|error| LeaderError::Unknown(error.to_string()))?;
         Ok(MembershipServiceClient::new(channel).max_encoding_message_size(PEER_MESSAGE_BYTES))

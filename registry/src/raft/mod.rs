@@ -14,6 +14,7 @@ mod housekeeping;
 mod identity;
 mod joining;
 pub(crate) mod leader;
+mod line;
 pub mod log_storage;
 pub mod logged_command;
 mod members;
@@ -28,6 +29,8 @@ mod recent_entries;
 mod record_refusal;
 mod saving;
 mod seat;
+#[cfg(feature = "simulation")]
+pub mod seeded_runtime;
 pub mod snapshot;
 mod snapshot_transfer;
 pub mod state_machine;
@@ -50,7 +53,7 @@ pub(crate) use saving::snapshot_at;
 pub(crate) use seat::{Seated, status};
 
 /// The durable log, as openraft uses it.
-pub(crate) type Log = log_storage::RaftLog<crate::storage::SledLog>;
+pub(crate) type Log = log_storage::RaftLog<crate::storage::NodeLog>;
 /// The model, as openraft uses it.
 pub(crate) type Machine = state_machine::StateMachine;
 /// Snapshots on disk.

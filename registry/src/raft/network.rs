@@ -24,13 +24,14 @@ use openraft::{
     },
 };
 use rollcall_proto::peer::{self, raft_service_client::RaftServiceClient};
-use tonic::{Request, Status, transport::Channel};
+use tonic::{Request, Status};
 
 use super::{
     channels::{Channels, Purpose},
     entry_codec::EntryCodecError,
     expulsion::Expulsion,
     identity::Seat,
+    line::Line,
     purge_floor::PurgeFloor,
     snapshot::SnapshotData,
     snapshot_transfer,
@@ -96,7 +97,7 @@ impl Network {
         self.factory.channels.latest(self.target, registered)
     }
 
-    fn client(&self) -> Result<RaftServiceClient<Channel>, RpcError> {
+    fn client(&self) -> Result<RaftServiceClient<Line>, RpcError> {
         let channel = self.factory.channels.get(self.target, &self.address(), self.purpose);
         let channel = channel.map_err(|error| RPCError::Unreachable(Unreachable::new(&error)))?;
         Ok(RaftServiceClient::new(channel)
@@ -224,6 +225,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         let mut client = self.client()?;
         let sending = self.within(SNAPSHOT_DEADLINE, client.install_snapshot(self.request(parts)));
         let response = tokio::select! {
+            biased;
             response = sending => response?,
             closed = cancel => return Err(StreamingError::Closed(closed)),
         };

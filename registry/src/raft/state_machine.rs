@@ -14,6 +14,7 @@ use super::{
     type_config::{LogId, Snapshot, StoredMembership, TypeConfig},
 };
 use crate::{
+    blocking,
     model::{event::Event, ids::LogIndex, response::Response, snapshot::SnapshotView, state::State},
     observers::Observers,
     routes::Routes,
@@ -107,7 +108,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn install_snapshot(&mut self, meta: &Meta, data: SnapshotData) -> Result<(), io::Error> {
         let (store, wanted) = (self.snapshots.clone(), meta.clone());
-        let restored = tokio::task::spawn_blocking(move || {
+        let restored = blocking::spawn(move || {
             let file = snapshot::adopt(&store, &wanted, data)?;
             snapshot::read(&file)
         });
@@ -129,7 +130,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             return Ok(None);
         };
         let reading = file.clone();
-        let meta = tokio::task::spawn_blocking(move || snapshot::read_meta(&reading)).await;
+        let meta = blocking::spawn(move || snapshot::read_meta(&reading)).await;
         let meta = meta.map_err(io::Error::other)??;
         Ok(Some(RaftSnapshot { meta, snapshot: SnapshotData::Stored(file) }))
     }
@@ -148,7 +149,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let view = self.view.take().ok_or_else(|| io::Error::other("a builder builds one snapshot"))?;
         let (meta, store) = (self.meta.clone(), self.snapshots.clone());
-        let written = tokio::task::spawn_blocking(move || {
+        let written = blocking::spawn(move || {
             let file = snapshot::write(&store, &meta, |writer| view.write(writer).map(drop))?;
             Ok::<_, io::Error>(RaftSnapshot { meta, snapshot: SnapshotData::Stored(file) })
         });

@@ -20,6 +20,13 @@ impl fmt::Display for Member {
     }
 }
 
+/// What openraft's tasks run on.
+#[cfg(not(feature = "simulation"))]
+#[allow(deprecated, reason = "the same name by a dependency of our own would say no more")]
+type Runtime = openraft::impls::TokioRuntime;
+#[cfg(feature = "simulation")]
+use super::seeded_runtime::SeededRuntime as Runtime;
+
 openraft::declare_raft_types!(
     /// openraft's types for Rollcall. Commands are shared, because an entry is read by apply and by every replication
     /// stream; they carry their bytes, because every log and every follower gets the same.
@@ -28,6 +35,7 @@ openraft::declare_raft_types!(
         R = Response,
         NodeId = u64,
         Node = Member,
+        AsyncRuntime = Runtime,
 );
 
 /// A log entry.

@@ -13,7 +13,7 @@ pub struct Leftovers {
 }
 
 impl Routes {
-    /// Looks for them; at most `limit` of each. `None` as cutoff: nothing expires.
+    /// Looks for them, in the order of their names; at most `limit` of each. `None` as cutoff: nothing expires.
     ///
     /// Reads every row, without a lock: some ten milliseconds per million. Call it where blocking is allowed.
     pub fn leftovers(&self, cutoff: Option<UnixMillis>, limit: usize) -> Leftovers {
@@ -28,6 +28,9 @@ impl Routes {
                 found.void.push((key(row), row.epoch));
             }
         }
+        // Where rows lie is a matter of chance; what a leader writes of them is not.
+        found.expired.sort_unstable();
+        found.void.sort_unstable();
         found
     }
 }

@@ -9,8 +9,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hashbrown::DefaultHashBuilder;
+#[cfg(not(feature = "simulation"))]
+use hashbrown::DefaultHashBuilder as RowHasher;
 use parking_lot::{Mutex, MutexGuard, RwLock};
+
+#[cfg(feature = "simulation")]
+use crate::simulation::RowHasher;
 
 use super::{
     group_index::GroupIndex,
@@ -48,7 +52,7 @@ impl Moment {
 pub(crate) struct Tables {
     pub(super) shards: Box<[Alone]>,
     /// Seeded anew in each process, so that nobody can choose ids that collide. Nothing replicated depends on it.
-    hasher: DefaultHashBuilder,
+    hasher: RowHasher,
     pub(super) groups: RwLock<GroupIndex>,
     pub(super) roster: ArcSwap<Roster>,
     pub(super) devices: AtomicU64,
@@ -62,7 +66,7 @@ impl Tables {
     pub(crate) fn new() -> Self {
         Self {
             shards: (0..ROW_SHARDS).map(|_| Alone::default()).collect(),
-            hasher: DefaultHashBuilder::default(),
+            hasher: RowHasher::default(),
             groups: RwLock::default(),
             roster: ArcSwap::default(),
             devices: AtomicU64::new(0),

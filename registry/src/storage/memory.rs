@@ -16,6 +16,8 @@ pub enum SyncPolicy {
     EachWrite,
     /// Only when [`MemoryDisk::sync`] is called.
     WhenTold,
+    /// As [`Self::WhenTold`], but acknowledges each write at once: a fault, to see that it is noticed.
+    Claimed,
 }
 
 /// The disk under a [`MemoryLog`]: outlives it, as a disk outlives a process. Unbounded.
@@ -204,7 +206,7 @@ impl MemoryLog {
 
     fn write(&self, write: Write, done: Option<Completion>) -> Result<(), StorageError> {
         self.fault.check()?;
-        let policy = {
+        let (policy, claimed) = {
             let mut visible = self.visible.lock();
             let mut disk = self.disk.inner.lock();
             if disk.life != self.life {
@@ -214,13 +216,38 @@ impl MemoryLog {
                 visible.expect_next(entries)?;
             }
             visible.apply(&write);
-            disk.unsynced.push_back(Unsynced { write, done });
-            disk.policy
+            let (kept, claimed) =
+                if disk.policy == SyncPolicy::Claimed { (None, done) } else { (done, None) };
+            disk.unsynced.push_back(Unsynced { write, done: kept });
+            (disk.policy, claimed)
         };
+        if let Some(claimed) = claimed {
+            claimed(Ok(()));
+        }
         if policy == SyncPolicy::EachWrite {
             self.disk.sync();
         }
         Ok(())
+    }
+
+    /// How many bytes the entries after one, up to another, take.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn bytes_between(&self, after: u64, upto: u64) -> u64 {
+        let visible = self.visible.lock();
+        let between = visible.entries.iter().filter(|it| it.log_id.index > after && it.log_id.index <= upto);
+        between.map(|entry| entry.bytes.len() as u64).sum()
+    }
+
+    /// The first entry such that those after it, up to `upto`, take about `bytes` at most; 0: all do.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn keeping(&self, upto: u64, bytes: u64) -> u64 {
+        let visible = self.visible.lock();
+        let mut kept = 0;
+        let before = visible.entries.iter().rev().filter(|entry| entry.log_id.index <= upto).find(|entry| {
+            kept += entry.bytes.len() as u64;
+            kept > bytes
+        });
+        before.map_or(0, |entry| entry.log_id.index)
     }
 
     async fn write_and_wait(&self, write: Write) -> Result<(), StorageError> {
@@ -326,6 +353,15 @@ mod tests {
         saved.unwrap();
         disk.crash();
         assert_eq!(MemoryLog::open(&disk).vote(), Some(vote));
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_claims_has_acknowledged_what_a_crash_loses() {
+        let (disk, acknowledged) = (MemoryDisk::new(SyncPolicy::Claimed), Arc::default());
+        append(&MemoryLog::open(&disk), 0, &acknowledged).await;
+        assert_eq!((acknowledged.load(Ordering::SeqCst), disk.unsynced()), (1, 1));
+        disk.crash();
+        assert_eq!(MemoryLog::open(&disk).state(), LogState::default());
     }
 
     #[tokio::test]
