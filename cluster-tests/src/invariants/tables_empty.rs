@@ -4,7 +4,7 @@ use super::Violation;
 
 const NAME: &str = "tables_empty";
 /// Gauges of what is pending, by the names that nodes publish. One that a node does not publish holds nothing.
-const PENDING: [&str; 1] = ["rollcall_calls_in_flight"];
+const PENDING: [&str; 2] = ["rollcall_calls_in_flight", "rollcall_broadcasts"];
 
 /// No pending gauge in this page of metrics is above zero.
 pub fn tables_empty(node: &str, metrics: &str) -> Vec<Violation> {

@@ -60,6 +60,10 @@ impl Ledger {
                 short(first)
             ));
         }
+        if outcome.bite != Bite::Bit {
+            // It measured what nothing was wrong with.
+            return;
+        }
         for sample in &outcome.samples {
             tally.samples.entry(sample.name).or_default().push(sample.took);
         }

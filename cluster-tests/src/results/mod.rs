@@ -5,5 +5,5 @@ mod page;
 mod provenance;
 
 pub use ledger::{Ledger, Tally};
-pub use page::{check_page, page, table};
+pub use page::{check_page, page, table, verdict};
 pub use provenance::Provenance;

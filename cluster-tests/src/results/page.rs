@@ -5,28 +5,37 @@ use std::{fmt::Write, time::Duration};
 use anyhow::ensure;
 
 use super::{Ledger, Provenance, Tally};
-use crate::rows::Row;
+use crate::rows::{ROWS, Row};
 
 /// The first words of the file: nobody else writes it.
 const TITLE: &str = "# What a torture run found\n\nWritten by `torture`; not by hand.\n";
 /// What every such file must say, each a line of its own with something behind it.
-const FACTS: [&str; 8] = [
+const FACTS: [&str; 11] = [
     "- commit: ",
     "- tree: ",
+    "- profile: ",
     "- binary: ",
+    "- binary with faults: ",
     "- machine: ",
     "- command: ",
     "- seeds: ",
     "- length: ",
     "- runs: ",
+    "- verdict: ",
 ];
+/// What the table tells of each row.
+const COLUMNS: &str = "| row | event | runs | bit | wanted | inconclusive | failed | harness | measured (n, p50, p99, max) | target |";
+/// What was found and mended, kept by hand: no run can know it.
+const FOUND: &str = include_str!("../../FOUND.md");
+/// What is told of each.
+const FOUND_COLUMNS: &str = "| bug | how it was found | commit | the test that catches it now |";
+
+/// No switches of faults were needed.
+const NONE: &str = "none was run";
 
 /// The table: rows, runs, faults that bit, violations, measured times.
 pub fn table(ledger: &Ledger, rows: &[&Row]) -> String {
-    let mut text = String::from(
-        "| row | event | runs | bit | wanted | inconclusive | failed | harness | measured (n, p50, p99, max) | target |\n\
-         |---|---|---|---|---|---|---|---|---|---|\n",
-    );
+    let mut text = format!("{COLUMNS}\n|---|---|---|---|---|---|---|---|---|---|\n");
     for row in rows {
         let tally = ledger.tally(row.number);
         let measured = match &tally.not_run {
@@ -67,19 +76,22 @@ fn spread((name, n, p50, p99, most): (&str, usize, Duration, Option<Duration>, D
 }
 
 /// The file.
-pub fn page(ledger: &Ledger, rows: &[&Row], from: &Provenance) -> String {
+pub fn page(ledger: &Ledger, rows: &[&Row], from: &Provenance, took: Duration) -> String {
     let runs: u32 = rows.iter().map(|row| ledger.tally(row.number).runs).sum();
     let tree = if from.clean { "clean" } else { "CHANGED: these results are of no commit" };
     let last = from.seed + u64::from(runs.saturating_sub(1));
     let facts = [
         from.commit.clone(),
         tree.to_owned(),
+        from.profile.clone(),
         format!("sha256 {}", from.binary),
+        from.binary_with_faults.as_ref().map_or_else(|| NONE.to_owned(), |hash| format!("sha256 {hash}")),
         from.machine.clone(),
         format!("`{}`", from.command),
         format!("{} to {last}", from.seed),
-        from.minutes.clone(),
+        format!("{:.1} minutes", took.as_secs_f64() / 60.0),
         runs.to_string(),
+        verdict(ledger, rows),
     ];
     let mut text = TITLE.to_owned();
     text.push('\n');
@@ -96,7 +108,31 @@ pub fn page(ledger: &Ledger, rows: &[&Row], from: &Provenance) -> String {
             let _ = writeln!(text, "- row {}: {words}", row.number);
         }
     }
+    let _ = write!(text, "\n## What was found and mended on the way\n\n{FOUND}");
     text
+}
+
+/// Whether the run shows what it is there for, or what it lacks.
+pub fn verdict(ledger: &Ledger, rows: &[&Row]) -> String {
+    let wrong = rows.iter().filter_map(|row| {
+        let tally = ledger.tally(row.number);
+        let of = |count: u32, what: &str| (count > 0).then(|| format!("{what} {count} times"));
+        let lacking =
+            (tally.bit < row.bites_wanted).then(|| format!("bit {} of {}", tally.bit, row.bites_wanted));
+        let missed = tally.missed(row).into_iter().map(|target| format!("missed {target}"));
+        let all: Vec<_> = [lacking, of(tally.failed, "failed"), of(tally.broken, "not played")]
+            .into_iter()
+            .flatten()
+            .chain(missed)
+            .collect();
+        (!all.is_empty()).then(|| format!("row {}: {}", row.number, all.join(", ")))
+    });
+    match wrong.collect::<Vec<_>>() {
+        wrong if wrong.is_empty() => {
+            "every fault bit as often as it is to, nothing broke, every target was met".to_owned()
+        }
+        wrong => wrong.join("; "),
+    }
 }
 
 /// Whether a file could come from a torture run of a clean tree: it says all that one says.
@@ -109,35 +145,47 @@ pub fn check_page(text: &str) -> anyhow::Result<()> {
         let said = text.lines().find_map(|line| line.strip_prefix(fact));
         ensure!(said.is_some_and(|said| !said.trim().is_empty()), "it does not say {fact:?}");
     }
-    ensure!(text.lines().any(|line| line == "- tree: clean"), "the tree was not clean");
-    let is_hash = |line: &str| {
-        let hash = line.strip_prefix("- binary: sha256 ");
+    let says = |line: &str| text.lines().any(|said| said == line);
+    ensure!(says("- tree: clean"), "the tree was not clean");
+    ensure!(says("- profile: release"), "it was no release build");
+    let is_hash = |line: &&str| {
+        let hash = line.split_once(": sha256 ").map(|(_, hash)| hash);
         hash.is_some_and(|hash| hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
-    ensure!(text.lines().any(is_hash), "the binary has no hash");
-    ensure!(text.contains("| row | event | runs | bit |"), "it has no table");
+    for binary in ["- binary: ", "- binary with faults: "] {
+        let line = text.lines().find(|line| line.starts_with(binary)).unwrap_or_default();
+        ensure!(is_hash(&line) || line == format!("- binary with faults: {NONE}"), "{binary:?} has no hash");
+    }
+    ensure!(says(COLUMNS), "it has no table");
+    for row in ROWS {
+        let begin = format!("| {} | {} |", row.number, row.event);
+        ensure!(text.lines().any(|line| line.starts_with(&begin)), "it does not tell of row {}", row.number);
+    }
+    let found = text.split_once(FOUND_COLUMNS).map_or(0, |(_, found)| found.matches("\n| ").count());
+    ensure!(found > 0, "it does not say what was found");
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::ROWS;
+    use crate::rows::{Bite, Outcome, row};
 
     fn provenance() -> Provenance {
         Provenance {
             commit: "0123456789".into(),
             clean: true,
+            profile: "release".into(),
             binary: "ab".repeat(32),
+            binary_with_faults: Some("cd".repeat(32)),
             machine: "2 processors".into(),
             command: "torture --minutes 1".into(),
             seed: 7,
-            minutes: "1 minute".into(),
         }
     }
 
     fn written(from: &Provenance) -> String {
-        page(&Ledger::default(), &ROWS.iter().collect::<Vec<_>>(), from)
+        page(&Ledger::default(), &ROWS.iter().collect::<Vec<_>>(), from, Duration::from_secs(60))
     }
 
     #[test]
@@ -153,7 +201,34 @@ mod tests {
             assert!(check_page(&without.join("\n")).is_err(), "{fact}");
         }
         assert!(check_page(&whole.replace(&"ab".repeat(32), "ab")).is_err());
+        assert!(check_page(&whole.replace(&"cd".repeat(32), "cd")).is_err());
+        assert!(check_page(&whole.replace("- profile: release", "- profile: debug")).is_err());
         assert!(check_page("# Results\n\nAll well.\n").is_err());
+    }
+
+    #[test]
+    fn a_page_that_leaves_a_row_out_is_rejected() {
+        let whole = written(&provenance());
+        for row in ROWS {
+            let begin = format!("| {} |", row.number);
+            let without: Vec<_> = whole.lines().filter(|line| !line.starts_with(&begin)).collect();
+            assert!(check_page(&without.join("\n")).is_err(), "row {}", row.number);
+        }
+        let (without, _) = whole.split_once("\n## What was found").expect("it says so");
+        assert!(check_page(without).is_err());
+    }
+
+    #[test]
+    fn a_run_that_shows_too_little_says_so() -> anyhow::Result<()> {
+        let (mut ledger, rows) = (Ledger::default(), [row(11)?]);
+        assert_eq!(verdict(&ledger, &rows), "row 11: bit 0 of 5");
+        let took =
+            |seconds| Outcome::new(Bite::Bit, Vec::new()).measured("ready", [Duration::from_secs(seconds)]);
+        (0..5).for_each(|seed| ledger.add(rows[0], seed, &took(1)));
+        assert!(verdict(&ledger, &rows).starts_with("every fault bit"));
+        ledger.add(rows[0], 5, &took(60));
+        assert!(verdict(&ledger, &rows).contains("missed ready"), "{}", verdict(&ledger, &rows));
+        Ok(())
     }
 
     #[test]

@@ -13,16 +13,18 @@ pub struct Provenance {
     pub commit: String,
     /// Whether the tree was as the commit says.
     pub clean: bool,
+    /// The profile of the programs.
+    pub profile: String,
     /// The SHA-256 of the `rollcall` binary.
     pub binary: String,
+    /// That of the one whose faults can be switched. Absent: no row needed it.
+    pub binary_with_faults: Option<String>,
     /// Processors, memory and kernel.
     pub machine: String,
     /// The command line.
     pub command: String,
     /// The first seed; run after run takes the next one.
     pub seed: u64,
-    /// How long the run took.
-    pub minutes: String,
 }
 
 impl Provenance {
@@ -30,22 +32,26 @@ impl Provenance {
     ///
     /// # Errors
     /// There is no git, no `sha256sum`, or no `/proc`.
-    pub fn look(binaries: &Binaries, seed: u64, minutes: String) -> anyhow::Result<Self> {
+    pub fn look(binaries: &Binaries, with_faults: Option<&Binaries>, seed: u64) -> anyhow::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let changes = said("git", &["status", "--porcelain", "--", ":!RESULTS.md"], root)?;
-        let hash = said("sha256sum", &["-b", &binaries.rollcall.to_string_lossy()], root)?;
+        let hash = |binaries: &Binaries| {
+            let said = said("sha256sum", &["-b", &binaries.rollcall.to_string_lossy()], root)?;
+            said.split_whitespace().next().map(str::to_owned).context("no hash")
+        };
         let arguments: Vec<_> = std::env::args().skip(1).collect();
         Ok(Self {
             commit: said("git", &["rev-parse", "HEAD"], root)?,
             clean: changes.is_empty(),
-            binary: hash.split_whitespace().next().context("no hash")?.to_owned(),
+            profile: if cfg!(debug_assertions) { "debug".to_owned() } else { "release".to_owned() },
+            binary: hash(binaries)?,
+            binary_with_faults: with_faults.map(hash).transpose()?,
             machine: machine()?,
             command: format!(
                 "cargo run --release -p rollcall-cluster-tests --bin torture -- {}",
                 arguments.join(" ")
             ),
             seed,
-            minutes,
         })
     }
 }

@@ -3,6 +3,7 @@
 
 mod outcome;
 mod play;
+mod refusals;
 mod row;
 mod row_01_follower_killed;
 mod row_02_leader_killed;
@@ -27,11 +28,15 @@ mod row_20_host_lost;
 mod row_21_link_down;
 mod row_22_return_after_node_down;
 mod row_23_drain_without_quorum;
+mod row_24_versions_mixed;
 mod row_25_restore_beside_the_old;
+mod row_26_stuck_fsync;
+mod schedule;
 
 pub use outcome::{Bite, Count, Outcome, Sample};
 pub use play::{Stages, play};
 pub use row::{Most, Row, Target};
+pub use schedule::{Schedule, Turn};
 
 /// All rows that can be played, in the order of the matrix.
 pub const ROWS: &[Row] = &[
@@ -58,7 +63,9 @@ pub const ROWS: &[Row] = &[
     row_21_link_down::ROW,
     row_22_return_after_node_down::ROW,
     row_23_drain_without_quorum::ROW,
+    row_24_versions_mixed::ROW,
     row_25_restore_beside_the_old::ROW,
+    row_26_stuck_fsync::ROW,
 ];
 
 /// The row of a number.

@@ -9,7 +9,10 @@ use std::{
 use anyhow::ensure;
 use futures::{FutureExt, future::join_all};
 
-use super::{Bite, Most, Outcome, Row, Target};
+use super::{
+    Bite, Most, Outcome, Row, Target,
+    refusals::{TARGETS, fresh_calls},
+};
 use crate::{
     HEAL_PATIENCE, Node,
     history::{CallRecord, Ending},
@@ -21,9 +24,6 @@ use crate::{
 /// How long the calls take that are in flight when the holder is killed.
 const NAP: Duration = Duration::from_millis(1_500);
 
-/// What a call may be told while nobody holds its device.
-pub(super) const AWAY: [&str; 4] = ["HOLDER_UNREACHABLE", "NOT_CONNECTED", "DEVICE_LOST", "STALE_ROUTE"];
-
 /// The agent's first back-off, and what the row grants on top of it.
 pub(super) const BACK: Duration = Duration::from_millis(2_200);
 
@@ -33,10 +33,7 @@ pub(super) const ROW: Row = Row {
     event: "the holder killed (kill -9)",
     grounds: &[Ground::Loopback],
     bites_wanted: 20,
-    targets: &[
-        Target { sample: "refused after", most: Most::Of(Duration::from_secs(1)) },
-        Target { sample: "device back", most: Most::Of(BACK) },
-    ],
+    targets: &[TARGETS[0], TARGETS[1], Target { sample: "device back", most: Most::Of(BACK) }],
     play: |stage| {
         async move {
             let victim = stage.follower().await?;
@@ -58,6 +55,7 @@ pub(super) async fn kill_holder(stage: &mut Stage, victim: Arc<Node>) -> anyhow:
     let killed_at = stage.journal.now();
     let since = Instant::now();
     victim.kill9()?;
+    let fresh = fresh_calls(stage, &through, &lost)?;
     let pause = connect_pause(&through[0], since, &format!("probe-{killed_at:?}")).await?;
     wait_until("the devices are back elsewhere", HEAL_PATIENCE, async || {
         let back = stage.back_after(&lost, killed_at).len();
@@ -66,6 +64,7 @@ pub(super) async fn kill_holder(stage: &mut Stage, victim: Arc<Node>) -> anyhow:
     })
     .await?;
     join_all(naps).await;
+    fresh.ended().await;
     victim.start()?;
 
     let mut violations = stage.judge(load).await;
@@ -81,7 +80,7 @@ pub(super) async fn kill_holder(stage: &mut Stage, victim: Arc<Node>) -> anyhow:
     let bite = Bite::when(bitten >= lost.len(), || format!("{bitten} calls were in flight"));
     Ok(Outcome::new(bite, violations)
         .measured("connect pause", [pause])
-        .measured("refused after", stage.refused_after(&lost, killed_at, &AWAY))
+        .refusals(&calls, &through, &lost, killed_at)
         .measured("device back", stage.back_after(&lost, killed_at)))
 }
 

@@ -6,6 +6,7 @@ use futures::FutureExt;
 
 use super::{
     Most, Outcome, Row, Target,
+    refusals::TARGETS,
     row_03_holder_killed::{BACK, kill_holder},
 };
 use crate::{
@@ -24,7 +25,8 @@ pub(super) const ROW: Row = Row {
     bites_wanted: 20,
     targets: &[
         Target { sample: "connect pause", most: Most::Of(ELECTION) },
-        Target { sample: "refused after", most: Most::Of(Duration::from_secs(1)) },
+        TARGETS[0],
+        TARGETS[1],
         Target { sample: "device back", most: Most::Of(BACK.saturating_add(ELECTION)) },
     ],
     play: |stage| play(stage).boxed_local(),

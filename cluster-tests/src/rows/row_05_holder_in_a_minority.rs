@@ -7,8 +7,9 @@ use anyhow::ensure;
 use futures::FutureExt;
 
 use super::{
-    Bite, Most, Outcome, Row, Target,
-    row_03_holder_killed::{AWAY, untyped},
+    Bite, Outcome, Row,
+    refusals::{TARGETS, fresh_calls},
+    row_03_holder_killed::untyped,
 };
 use crate::{
     HEAL_PATIENCE, Loss,
@@ -26,7 +27,7 @@ pub(super) const ROW: Row = Row {
     event: "the holder in a minority partition",
     grounds: &[Ground::OwnNetwork, Ground::OwnNetworkFenced],
     bites_wanted: 20,
-    targets: &[Target { sample: "refused after", most: Most::Of(Duration::from_secs(1)) }],
+    targets: &TARGETS,
     play: |stage| play(stage).boxed_local(),
 };
 
@@ -43,6 +44,10 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let here = [minority.addresses.host];
     stage.network()?.part(&here, &Stage::addresses(&majority))?;
     stage.network()?.lose(Loss::Port(minority.addresses.host, minority.addresses.device))?;
+    // It takes as long as its commands do.
+    let silent_at = stage.journal.now();
+    // Through the majority alone: the minority may go on to try its own devices.
+    let fresh = fresh_calls(stage, &majority, &moving)?;
     wait_until("the devices are back at the majority", HEAL_PATIENCE, async || {
         let back = stage.back_after(&moving, cut_at).len();
         ensure!(back == moving.len(), "{back} of {}", moving.len());
@@ -51,6 +56,7 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     .await?;
     let moved_at = stage.journal.now();
     tokio::time::sleep(APART).await;
+    fresh.ended().await;
     stage.network()?.heal()?;
 
     let violations = stage.judge(load).await;
@@ -63,14 +69,7 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
         format!("{by_minority} calls by the minority, {answered} answered after the move")
     });
     let typed = untyped(&calls, &moving, cut_at);
-    // Through the majority alone: the minority may go on to try its own devices.
-    let refused = calls.iter().filter(|call| {
-        call.sent_at > cut_at && call.through != minority.name && moving.contains(&call.device_id)
-    });
-    let refused =
-        refused.filter(|call| call.ending().and_then(Ending::reason).is_some_and(|why| AWAY.contains(&why)));
-    let refused: Vec<_> = refused.filter_map(CallRecord::took).collect();
     Ok(Outcome::new(bite, [violations, typed].concat())
-        .measured("refused after", refused)
+        .refusals(&calls, &majority, &moving, silent_at)
         .measured("device back", stage.back_after(&moving, cut_at)))
 }

@@ -1,6 +1,6 @@
 //! Row 6: packets of one node reach nobody, and it still hears the others. At most one election more than needed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use futures::FutureExt;
@@ -37,6 +37,7 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let called = stage.devices_not_on(&mute.name);
     let load = stage.load(LoadPlan::new(others.clone(), called)).await?;
 
+    let since = Instant::now();
     for other in &others {
         stage.network()?.lose(Loss::OneWay(mute.addresses.host, other.addresses.host))?;
     }
@@ -47,6 +48,7 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
         Ok(())
     })
     .await?;
+    let given_up = since.elapsed();
     tokio::time::sleep(APART).await;
     stage.network()?.heal()?;
 
@@ -57,5 +59,9 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
         let what = format!("{elections} elections, {needed} needed: term {before} became {after}");
         violations.push(Violation::of("at_most_one_extra_election", what));
     }
-    Ok(Outcome::new(Bite::Bit, violations))
+    Ok(Outcome::new(Bite::Bit, violations).measured("given up by the others", [given_up]).counted(
+        "elections that were not needed",
+        usize::try_from(elections.saturating_sub(needed))?,
+        usize::try_from(elections)?,
+    ))
 }

@@ -47,6 +47,7 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
         Ok(())
     })
     .await?;
+    let known = since.elapsed();
     let mut violations = Vec::new();
     let mut tries = 0;
     while since.elapsed() < ALONE {
@@ -66,7 +67,10 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let met: Vec<_> = calls.iter().filter(alone).collect();
     violations.extend(failures(&met));
     let bite = Bite::when(met.len() >= 50 && tries > 0, || format!("{} calls, {tries} connects", met.len()));
-    Ok(Outcome::new(bite, violations))
+    Ok(Outcome::new(bite, violations).measured("loss known", [known]).measured(
+        "call on own devices",
+        met.iter().filter(|call| call.is_quick()).filter_map(|call| call.took()),
+    ))
 }
 
 /// A device that wants to connect must be refused, and told when to come again.

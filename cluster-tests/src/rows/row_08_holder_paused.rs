@@ -7,9 +7,13 @@ use anyhow::ensure;
 use futures::{FutureExt, future::join_all};
 use rollcall_proto::api::NodeState;
 
-use super::{Bite, Most, Outcome, Row, Target, row_03_holder_killed::AWAY};
+use super::{
+    Bite, Outcome, Row,
+    refusals::{TARGETS, fresh_calls},
+};
 use crate::{
     HEAL_PATIENCE,
+    history::CallRecord,
     invariants::Violation,
     stage::{Ground, LoadPlan, Stage},
     wait_until,
@@ -25,7 +29,7 @@ pub(super) const ROW: Row = Row {
     event: "the holder paused beyond its lease, then resumed",
     grounds: &[Ground::Loopback, Ground::Fenced],
     bites_wanted: 20,
-    targets: &[Target { sample: "refused after", most: Most::Of(Duration::from_secs(1)) }],
+    targets: &TARGETS,
     play: |stage| play(stage).boxed_local(),
 };
 
@@ -40,6 +44,7 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
 
     let paused_at = stage.journal.now();
     sleeper.pause()?;
+    let fresh = fresh_calls(stage, &through, &moving)?;
     wait_until("its lease has lapsed and its devices are elsewhere", HEAL_PATIENCE, async || {
         let nodes = through[0].api()?.nodes().await?;
         let seen = nodes.iter().find(|node| node.name == sleeper.name).map(|node| node.state());
@@ -53,6 +58,7 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     sleeper.resume()?;
     tokio::time::sleep(AWAKE).await;
     join_all(naps).await;
+    fresh.ended().await;
 
     let mut violations = stage.judge(load).await;
     // Nobody had a reason to move again.
@@ -63,8 +69,12 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
             format!("{device} had to open again after {} woke", sleeper.name),
         )
     }));
-    let bite = Bite::when(!moving.is_empty(), || format!("{} held no device", sleeper.name));
+    let calls = stage.journal.calls();
+    let ended_later = |call: &CallRecord| call.ended.as_ref().is_some_and(|(at, _)| *at > paused_at);
+    let caught = calls.iter().filter(|call| moving.contains(&call.device_id) && call.sent_at < paused_at);
+    let caught = caught.filter(|call| ended_later(call)).count();
+    let bite = Bite::when(caught > 0, || format!("{} had no call in flight", sleeper.name));
     Ok(Outcome::new(bite, violations)
-        .measured("refused after", stage.refused_after(&moving, paused_at, &AWAY))
+        .refusals(&calls, &through, &moving, paused_at)
         .measured("device back", stage.back_after(&moving, paused_at)))
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Calls that a restart must have met.
-const MET: usize = 100;
+pub(super) const MET: usize = 100;
 
 /// The row.
 pub(super) const ROW: Row = Row {
@@ -65,7 +65,11 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
 }
 
 /// The calls of a time, idempotent and not.
-fn met(calls: &[CallRecord], from: Duration, until: Duration) -> (Vec<&CallRecord>, Vec<&CallRecord>) {
+pub(super) fn met(
+    calls: &[CallRecord],
+    from: Duration,
+    until: Duration,
+) -> (Vec<&CallRecord>, Vec<&CallRecord>) {
     let during = calls.iter().filter(|call| call.sent_at > from && call.sent_at < until);
     during.partition(|call| call.idempotent)
 }

@@ -1,5 +1,7 @@
 //! Row 13: a voter is restarted from an old copy of its disk. It is found out, and no acknowledged change is lost.
 
+use std::time::Instant;
+
 use anyhow::ensure;
 use futures::FutureExt;
 
@@ -51,7 +53,9 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     set_back.set_disk_back(&copy)?;
     set_back.start()?;
     let refused = refused(&set_back, "set back").await;
+    let since = Instant::now();
     replace(&set_back, &others[0]).await?;
+    let replaced = since.elapsed();
     let mut violations = stage.judge(load).await;
     for node in stage.cluster.running() {
         for name in &acknowledged {
@@ -62,5 +66,5 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
         }
     }
     violations.extend(refused);
-    Ok(Outcome::new(Bite::Bit, violations))
+    Ok(Outcome::new(Bite::Bit, violations).measured("replaced", [replaced]))
 }

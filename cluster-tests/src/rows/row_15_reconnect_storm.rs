@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use futures::{FutureExt, future::try_join_all};
+use futures::FutureExt;
 
 use super::{Bite, Most, Outcome, Row, Target, row_01_follower_killed::failures};
 use crate::{
@@ -15,8 +15,10 @@ use crate::{
     wait_until,
 };
 
-/// Devices that come back together: a storm for a debug build on two cores, and few enough to begin often.
+/// Devices that come back together: more than the node admits in a second, and few enough to begin often.
 const STORM: usize = 150;
+/// At 100 a second, with two seconds for the loss to be noticed and the last one's turn.
+const BACK: Duration = Duration::from_millis(3_500);
 const CALM: Duration = Duration::from_secs(2);
 /// Calls that a storm has to meet to say anything of them. The devices may be back before so many are sent: then they
 /// are cut off again.
@@ -27,9 +29,12 @@ const MOST_WAVES: usize = 10;
 pub(super) const ROW: Row = Row {
     number: 15,
     event: "reconnect storm: all devices of one node at once",
-    grounds: &[Ground::Loopback],
+    grounds: &[Ground::Admitting],
     bites_wanted: 20,
-    targets: &[Target { sample: "call in storm", most: Most::Times(2, "call in calm") }],
+    targets: &[
+        Target { sample: "all back", most: Most::Of(BACK) },
+        Target { sample: "call in storm", most: Most::Times(2, "call in calm") },
+    ],
     play: |stage| play(stage).boxed_local(),
 };
 
@@ -40,12 +45,11 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let attaching = (0..STORM).map(|number| {
         let lab = Lab::new(&format!("storm-{run:?}-{number}"), "storm");
         let server = proxy.url();
-        async move { lab.attach(&[server]).await }
+        lab.start(&[server])
     });
-    let storm = try_join_all(attaching).await?;
-    let mut epochs = Vec::new();
+    let storm: Vec<_> = attaching.collect();
     for device in &storm {
-        epochs.push(device.attached(HEAL_PATIENCE).await?.1);
+        device.attached(3 * HEAL_PATIENCE).await?;
     }
     let all = stage.devices.iter().map(|device| device.device_id.clone()).collect();
     let leader = stage.cluster.leader(HEAL_PATIENCE).await?;

@@ -25,6 +25,8 @@ const REPLY_BYTES: usize = 500_000;
 /// Callers of large replies, and calls that take their time.
 const LARGE: usize = 4;
 const LONG: usize = 50;
+/// Between two large replies to one caller: all of them are some 50 MB a second at most, which leaves two cores time for others.
+const PACE: Duration = Duration::from_millis(40);
 const CALM: Duration = Duration::from_secs(2);
 const BESIDE: Duration = Duration::from_secs(4);
 
@@ -68,6 +70,7 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
             while !stop.load(Relaxed) {
                 let answer = api.call(large.clone()).await.map_err(|status| status.to_string())?;
                 carried.fetch_add(answer.payload.len(), Relaxed);
+                tokio::time::sleep(PACE).await;
             }
             Ok(())
         });

@@ -1,6 +1,8 @@
 //! Row 18: a node's disk is full, then another's fails. Each says so and stops; nothing that was acknowledged is lost, and
 //! calls go on elsewhere.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, ensure};
 use futures::FutureExt;
 use rand::seq::IndexedRandom;
@@ -37,13 +39,16 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let from = stage.journal.now();
     let (_, disk) = stage.small_disk()?;
     disk.fill()?;
-    let mut acknowledged = stops(stage, &full, &well, "No space left", &mut violations).await?;
+    let (mut acknowledged, stopped_full) =
+        stops(stage, &full, &well, "No space left", &mut violations).await?;
     disk.relieve()?;
     full.start()?;
     stage.cluster.settled(HEAL_PATIENCE).await?;
 
     failing.switch(&[Switch::SyncsFail]).await?;
-    acknowledged.extend(stops(stage, &failing, &well, "Input/output error", &mut violations).await?);
+    let (more, stopped_failing) =
+        stops(stage, &failing, &well, "Input/output error", &mut violations).await?;
+    acknowledged.extend(more);
     failing.switch(&[]).await?;
     let until = stage.journal.now();
     failing.start()?;
@@ -63,10 +68,12 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     violations.extend(failures(&met));
     ensure!(!acknowledged.is_empty(), "nothing was written to the disks that fail");
     let bite = Bite::when(met.len() >= 10, || format!("only {} calls met the fault", met.len()));
-    Ok(Outcome::new(bite, violations))
+    Ok(Outcome::new(bite, violations)
+        .measured("full disk: stopped after", [stopped_full])
+        .measured("EIO: stopped after", [stopped_failing]))
 }
 
-/// Attaches devices until the node whose disk fails has stopped: their names. Every attach is an entry of the log, and the
+/// Attaches devices until the node whose disk fails has stopped: their names, and how long that took. Every attach is an entry of the log, and the
 /// node cannot keep them for long.
 async fn stops(
     stage: &Stage,
@@ -74,7 +81,8 @@ async fn stops(
     well: &Node,
     words: &str,
     violations: &mut Vec<Violation>,
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<(Vec<String>, Duration)> {
+    let since = Instant::now();
     let (begun, mut acknowledged) = (stage.journal.now(), Vec::new());
     let status = wait_until("the node whose disk fails stops", HEAL_PATIENCE, async || {
         let name = format!("after-{begun:?}-{}", acknowledged.len());
@@ -83,13 +91,14 @@ async fn stops(
         device.shutdown().await;
         attached?;
         acknowledged.push(name);
-        node.ended(std::time::Duration::from_millis(50)).await
+        node.ended(Duration::from_millis(50)).await
     })
     .await?;
+    let stopped = since.elapsed();
     let said = node.output()?;
     if status.success() || !said.contains(words) {
         let end: String = said.lines().rev().take(3).collect::<Vec<_>>().join(" / ");
         violations.push(Violation::of("it_says_why_it_stops", format!("{status}: {end}")));
     }
-    Ok(acknowledged)
+    Ok((acknowledged, stopped))
 }

@@ -59,5 +59,6 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let lost = first.iter().filter(|call| matches!(call.ending(), Some(Ending::Lost { .. }))).count();
     let bite =
         Bite::when(lost == naps.len() && lost > 0, || format!("{lost} of {} were cut off", naps.len()));
-    Ok(Outcome::new(bite, violations))
+    let answered = again.iter().filter_map(|call| call.took());
+    Ok(Outcome::new(bite, violations).measured("repeat answered", answered))
 }

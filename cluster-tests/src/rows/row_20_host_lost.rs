@@ -6,8 +6,9 @@ use anyhow::ensure;
 use futures::FutureExt;
 
 use super::{
-    Bite, Most, Outcome, Row, Target,
-    row_03_holder_killed::{AWAY, untyped},
+    Bite, Outcome, Row,
+    refusals::{TARGETS, fresh_calls},
+    row_03_holder_killed::untyped,
 };
 use crate::{
     HEAL_PATIENCE,
@@ -24,7 +25,7 @@ pub(super) const ROW: Row = Row {
     event: "the holder's host lost without RST (packets dropped)",
     grounds: &[Ground::OwnNetwork],
     bites_wanted: 20,
-    targets: &[Target { sample: "refused after", most: Most::Of(Duration::from_secs(1)) }],
+    targets: &TARGETS,
     play: |stage| play(stage).boxed_local(),
 };
 
@@ -39,6 +40,9 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let mut everybody = Stage::addresses(&others);
     everybody.push(stage.network()?.gateway());
     stage.network()?.part(&[lost.addresses.host], &everybody)?;
+    // It takes as long as its commands do.
+    let silent_at = stage.journal.now();
+    let fresh = fresh_calls(stage, &others, &moving)?;
     wait_until("the devices are back elsewhere", HEAL_PATIENCE, async || {
         let back = stage.back_after(&moving, lost_at).len();
         ensure!(back == moving.len(), "{back} of {}", moving.len());
@@ -46,13 +50,15 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     })
     .await?;
     tokio::time::sleep(AWAY_FOR).await;
+    fresh.ended().await;
     stage.network()?.heal()?;
 
     let mut violations = stage.judge(load).await;
-    violations.extend(untyped(&stage.journal.calls(), &moving, lost_at));
-    let refused = stage.refused_after(&moving, lost_at, &AWAY);
-    let bite = Bite::when(!refused.is_empty() && !moving.is_empty(), || "nobody called its devices".into());
+    let calls = stage.journal.calls();
+    violations.extend(untyped(&calls, &moving, lost_at));
+    let met = calls.iter().filter(|call| call.sent_at > lost_at && moving.contains(&call.device_id)).count();
+    let bite = Bite::when(met > 0, || "nobody called its devices".into());
     Ok(Outcome::new(bite, violations)
-        .measured("refused after", refused)
+        .refusals(&calls, &others, &moving, silent_at)
         .measured("device back", stage.back_after(&moving, lost_at)))
 }

@@ -1,7 +1,7 @@
 //! Row 22: a node returns after its NodeDown. It announces again the streams that live, each on condition that nobody
 //! else has the device by now.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures::FutureExt;
@@ -60,20 +60,21 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let heir = Lab::new(&moves, GROUP).attach(&[others[0].device_url()]).await?;
     let (heirs_node, heirs_epoch) = heir.attached(SPREAD_PATIENCE).await?;
     ensure!(heirs_epoch > second.epoch, "epoch {heirs_epoch} after {}", second.epoch);
+    let since = Instant::now();
     sleeper.resume()?;
     stage.cluster.settled(HEAL_PATIENCE).await?;
     let announced = wait_until("the stream that lives is announced again", HEAL_PATIENCE, async || {
         let session = others[0].api()?.device(&stays).await?.session.context("no session")?;
         ensure!(session.node == sleeper.name && session.epoch > first.epoch, "{session:?}");
-        Ok(session.epoch)
+        Ok(since.elapsed())
     })
     .await;
     tokio::time::sleep(WATCHED).await;
 
-    let mut violations = Vec::new();
-    if let Err(error) = announced {
-        violations.push(Violation::of("live_streams_are_announced_again", format!("{error:#}")));
-    }
+    let (announced, mut violations) = match announced {
+        Ok(after) => (Some(after), Vec::new()),
+        Err(error) => (None, vec![Violation::of("live_streams_are_announced_again", format!("{error:#}"))]),
+    };
     for node in stage.cluster.running() {
         let session = node.api()?.device(&moves).await?.session;
         let at = session.map(|session| (session.node, session.epoch));
@@ -85,5 +86,5 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     heir.shutdown().await;
     streams.iter().for_each(JoinHandle::abort);
     violations.extend(stage.judge(load).await);
-    Ok(Outcome::new(Bite::Bit, violations))
+    Ok(Outcome::new(Bite::Bit, violations).measured("announced again", announced))
 }

@@ -1,5 +1,7 @@
 //! Row 25: a backup is restored into a new cluster while the old one lives. Neither hears of the other.
 
+use std::time::Instant;
+
 use anyhow::{Context, ensure};
 use futures::FutureExt;
 
@@ -27,7 +29,9 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let load = stage.load(LoadPlan::new(others.clone(), all)).await?;
     let run = format!("{:?}", stage.journal.now());
     let folder = stage.cluster.scratch().folder(&format!("restored-{run}"))?;
+    let since = Instant::now();
     let new = restored(&others[0], &folder).await?;
+    let restored_after = since.elapsed();
     let founder = new.node("n1")?;
 
     let mut violations = Vec::new();
@@ -62,7 +66,7 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     tokio::join!(here.shutdown(), there.shutdown());
     new.finish().await?;
     violations.extend(stage.judge(load).await);
-    Ok(Outcome::new(Bite::Bit, violations))
+    Ok(Outcome::new(Bite::Bit, violations).measured("saved and restored", [restored_after]))
 }
 
 /// A cluster of one, from a backup that this node makes now.

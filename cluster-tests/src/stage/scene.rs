@@ -17,9 +17,7 @@ use tokio::task::JoinHandle;
 use super::{Ground, Load, LoadPlan};
 use crate::{
     Cluster, FORM_PATIENCE, HEAL_PATIENCE, Lab, LabDevice, Network, Node, SPREAD_PATIENCE, Scratch,
-    SmallDisk, call,
-    history::{Ending, Journal},
-    wait_until,
+    SmallDisk, call, history::Journal, wait_until,
 };
 
 /// The group of all devices on stage.
@@ -65,7 +63,7 @@ impl Stage {
             cluster.finish().await?;
             return Ok(None);
         }
-        cluster.nodes.iter().try_for_each(|node| node.start())?;
+        cluster.nodes.iter().try_for_each(|node| node.start_with(ground.flags_at_start()))?;
         cluster.settled(FORM_PATIENCE).await?;
         let (journal, rng) = (Arc::default(), StdRng::seed_from_u64(seed));
         Ok(Some(Self { cluster, devices: Vec::new(), journal, rng, ground, run: 0, disk }))
@@ -227,16 +225,6 @@ impl Stage {
                 .min()
         };
         devices.iter().filter_map(back).collect()
-    }
-
-    /// How long calls to these devices took that were sent after `since` and failed before their device was back.
-    pub fn refused_after(&self, devices: &[String], since: Duration, reasons: &[&str]) -> Vec<Duration> {
-        let calls = self.journal.calls();
-        let failed = calls.iter().filter(|call| call.sent_at > since && devices.contains(&call.device_id));
-        failed
-            .filter(|call| call.ending().and_then(Ending::reason).is_some_and(|why| reasons.contains(&why)))
-            .filter_map(crate::history::CallRecord::took)
-            .collect()
     }
 
     /// The run is over for good: ends the cluster and removes its data.

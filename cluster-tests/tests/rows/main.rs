@@ -24,7 +24,9 @@ mod row_20_host_lost;
 mod row_21_link_down;
 mod row_22_return_after_node_down;
 mod row_23_drain_without_quorum;
+mod row_24_versions_mixed;
 mod row_25_restore_beside_the_old;
+mod row_26_stuck_fsync;
 
 use anyhow::{bail, ensure};
 use rollcall_cluster_tests::{

@@ -1,24 +1,25 @@
 //! `torture`: plays the rows of the failure matrix again and again, and says what bit and what broke.
 
 use std::{
-    cmp::Ordering,
     path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Parser;
 use rollcall_cluster_tests::{
     binaries, binaries_with_faults,
-    results::{Ledger, Provenance, page, table},
-    rows::{Bite, ROWS, Row, Stages, play, row},
+    results::{Ledger, Provenance, check_page, page, table, verdict},
+    rows::{Bite, Outcome, ROWS, Row, Schedule, Stages, Turn, play, row},
     stage::Ground,
 };
+use tokio::time::timeout;
 
 /// Plays the rows of the failure matrix again and again.
 ///
-/// The row that is furthest from the bites it needs comes next. After the time is over the run that plays is finished.
+/// The row that is furthest from the bites it needs comes next. None begins that would not end in time, as long as runs take
+/// so far; one that takes longer is cut off before a minute more is over.
 #[derive(Debug, Parser)]
 #[command(name = "torture")]
 struct Cli {
@@ -64,65 +65,60 @@ async fn torture(cli: Cli) -> anyhow::Result<ExitCode> {
     };
     let first = cli.seed.unwrap_or_else(|| rand::random::<u32>().into());
     let built = binaries().await?.clone();
-    if rows.iter().any(|row| row.grounds.iter().any(|ground| ground.has_faults())) {
-        binaries_with_faults().await?;
-    }
+    let needs_faults = rows.iter().any(|row| row.grounds.iter().any(|ground| ground.has_faults()));
+    let with_faults = if needs_faults { Some(binaries_with_faults().await?) } else { None };
+    // As it was when the programs were built: the tree may go on meanwhile.
+    let from = match cli.results {
+        Some(_) => Some(Provenance::look(&built, with_faults, first)?),
+        None => None,
+    };
     let begun = Instant::now();
     let end = begun + Duration::try_from_secs_f64(cli.minutes * 60.0).context("--minutes")?;
-    let (mut ledger, mut stages, mut set) = (Ledger::default(), Stages::default(), None);
+    let (mut ledger, mut stages, mut schedule) = (Ledger::default(), Stages::default(), Schedule::new(&rows));
     for seed in (first..).take(usize::try_from(cli.runs.unwrap_or(u64::MAX)).unwrap_or(usize::MAX)) {
-        let Some(mut turn) = next(&rows, &ledger, set).filter(|_| Instant::now() < end) else { break };
+        let left = end.saturating_duration_since(Instant::now());
+        let Some(mut turn) = schedule.next(&ledger, left).filter(|_| !left.is_zero()) else { break };
         turn.ground = cli.ground.unwrap_or(turn.ground);
-        set = Some(turn.ground);
-        once(turn, seed, &mut stages, &mut ledger, begun).await;
+        let at = Instant::now();
+        let line = match timeout(left + OVERTIME, play(turn.row, turn.ground, seed, &mut stages)).await {
+            Ok(played) => account(turn, seed, played, &mut ledger),
+            Err(_) => cut_off(turn, seed, &mut ledger),
+        };
+        schedule.took(turn.row, at.elapsed());
+        let (row, tally) = (turn.row, ledger.tally(turn.row.number));
+        eprintln!(
+            "[{:5.0} s, {:.0} min to do] row {:2} seed {seed} ({}/{} bit, {:.1} s): {line}",
+            (at - begun).as_secs_f64(),
+            schedule.to_do(&ledger).as_secs_f64() / 60.0,
+            row.number,
+            tally.bit,
+            row.bites_wanted,
+            at.elapsed().as_secs_f64()
+        );
     }
     // What was found is told in any case.
     let ended = stages.finish().await;
-    println!("{}", table(&ledger, &rows));
-    if let Some(file) = &cli.results {
-        let from =
-            Provenance::look(&built, first, format!("{:.1} minutes", begun.elapsed().as_secs_f64() / 60.0))?;
-        ensure!(from.clean, "the tree has changes: these results are of no commit, and are not written");
-        std::fs::write(file, page(&ledger, &rows, &from))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+    println!("{}\n{}", table(&ledger, &rows), verdict(&ledger, &rows));
+    if let (Some(file), Some(from)) = (&cli.results, &from) {
+        let page = page(&ledger, &rows, from, begun.elapsed());
+        check_page(&page).context("these results are not written")?;
+        std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
     }
     ended?;
     Ok(if ledger.is_green(&rows) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What a run plays.
-#[derive(Debug, Clone, Copy)]
-struct Turn<'a> {
-    row: &'a Row,
-    ground: Ground,
-}
+/// What a run that lasts beyond the end is given, so that its nodes are gone and all is told within a minute of the end.
+const OVERTIME: Duration = Duration::from_secs(40);
 
-/// How far rows get on one ground before the next ground is set, in parts of the bites that they need.
-const ROUNDS: f64 = 5.0;
-
-/// The row that has had the smallest part of the bites it needs, in rounds: within one, rows of the ground that is set come
-/// first, as setting another takes seconds. Rows that cannot be run here are left out.
-fn next<'a>(rows: &[&'a Row], ledger: &Ledger, set: Option<Ground>) -> Option<Turn<'a>> {
-    let turn = |row: &&'a Row| {
-        let tally = ledger.tally(row.number);
-        // A run that did not bite counts a little, so that a row without teeth does not starve the others.
-        let bites = f64::from(tally.bit).max(f64::from(tally.runs) / 2.0);
-        let progress = bites / f64::from(row.bites_wanted.max(1));
-        let round = (progress * ROUNDS) as usize;
-        let ground = row.grounds[round % row.grounds.len()];
-        ((round, Some(ground) != set, ground as u8, progress), Turn { row, ground })
-    };
-    let here = rows.iter().filter(|row| ledger.tally(row.number).not_run.is_none());
-    let turns = here.map(turn);
-    turns
-        .min_by(|(one, _), (other, _)| one.partial_cmp(other).unwrap_or(Ordering::Equal))
-        .map(|(_, turn)| turn)
-}
-
-async fn once(turn: Turn<'_>, seed: u64, stages: &mut Stages, ledger: &mut Ledger, begun: Instant) {
-    let at = begun.elapsed().as_secs_f64();
-    let Turn { row, ground } = turn;
-    let line = match play(row, ground, seed, stages).await {
+/// Writes down how a run went; in words.
+fn account(
+    Turn { row, .. }: Turn<'_>,
+    seed: u64,
+    played: anyhow::Result<Option<Outcome>>,
+    ledger: &mut Ledger,
+) -> String {
+    match played {
         Ok(Some(outcome)) => {
             ledger.add(row, seed, &outcome);
             let bite = match &outcome.bite {
@@ -141,10 +137,10 @@ async fn once(turn: Turn<'_>, seed: u64, stages: &mut Stages, ledger: &mut Ledge
             ledger.broke(row, seed, &format!("{error:#}"));
             format!("the harness could not play it: {error:#}")
         }
-    };
-    let (tally, took) = (ledger.tally(row.number), begun.elapsed().as_secs_f64() - at);
-    eprintln!(
-        "[{at:5.0} s] row {:2} seed {seed} ({}/{} bit, {took:.1} s): {line}",
-        row.number, tally.bit, row.bites_wanted
-    );
+    }
+}
+
+fn cut_off(turn: Turn<'_>, seed: u64, ledger: &mut Ledger) -> String {
+    let cut_off = Outcome::new(Bite::Inconclusive("cut off, as the time was over".to_owned()), Vec::new());
+    account(turn, seed, Ok(Some(cut_off)), ledger)
 }
