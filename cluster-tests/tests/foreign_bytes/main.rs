@@ -1,6 +1,7 @@
 //! Whatever comes from outside may be refused, and breaks nothing: readers of bytes by themselves, and a real node on its
 //! ports. The bounded part of what `cluster-tests/fuzz` does for as long as one likes.
 
+mod corpus;
 mod mutate;
 mod readers;
 mod seeds;
@@ -21,25 +22,47 @@ const READS: usize = 20_000;
 const STREAMS: usize = 300;
 const AT_ONCE: usize = 16;
 
-type Reader = fn(&[u8]);
+/// A reader of bytes: its name, which is its fuzz target's too, and bytes that it takes.
+type Reader = (&'static str, fn(&[u8]) -> bool, Vec<Vec<u8>>);
+
+fn all_readers() -> [Reader; 9] {
+    [
+        ("log_entry", readers::log_entry, seeds::log_entries()),
+        ("command", readers::command, seeds::commands()),
+        ("snapshot", readers::snapshot, seeds::snapshots()),
+        ("manifest", readers::manifest, seeds::manifests()),
+        ("device_frames", readers::device_frames, seeds::device_frames()),
+        ("peer_frames", readers::peer_frames, seeds::peer_frames()),
+        ("api_requests", readers::api_requests, seeds::api_requests()),
+        ("configuration", readers::configuration, seeds::configurations()),
+        ("access_rules", readers::access_rules, seeds::access_rules()),
+    ]
+}
 
 #[test]
-fn no_reader_of_bytes_panics() {
-    let all: [(Reader, Vec<Vec<u8>>); 8] = [
-        (readers::log_entry, seeds::commands()),
-        (readers::command, seeds::commands()),
-        (readers::snapshot, seeds::snapshots()),
-        (readers::manifest, seeds::snapshots()),
-        (readers::device_frames, seeds::device_frames()),
-        (readers::peer_frames, seeds::link_packets()),
-        (readers::api_requests, seeds::api_requests()),
-        (readers::log_entry, seeds::snapshots()),
-    ];
-    for (reader, seeds) in all {
+fn no_reader_of_bytes_panics() -> anyhow::Result<()> {
+    for (name, reader, seeds) in all_readers() {
         let mut rng = StdRng::seed_from_u64(SEED);
-        seeds.iter().for_each(|seed| reader(seed));
-        (0..READS).for_each(|_| reader(&mutate::mutated(&seeds, &mut rng)));
+        let known = corpus::of(name)?;
+        for bytes in known {
+            reader(&bytes);
+        }
+        for _ in 0..READS {
+            reader(&mutate::mutated(&seeds, &mut rng));
+        }
     }
+    Ok(())
+}
+
+#[test]
+fn fuzzing_begins_with_the_bytes_that_are_right() -> anyhow::Result<()> {
+    for (name, reader, seeds) in all_readers() {
+        for (number, seed) in seeds.iter().enumerate() {
+            ensure!(reader(seed), "{name} refuses its seed {number}");
+        }
+        corpus::holds(name, &seeds)?;
+    }
+    Ok(())
 }
 
 /// Right messages first, or the node would hang up before it has read what is wrong.

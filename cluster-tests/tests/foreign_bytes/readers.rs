@@ -1,8 +1,14 @@
-//! What reads bytes from outside, as functions of bytes alone. Each may refuse what it gets; none may panic. The targets of
+//! What reads bytes from outside, as functions of bytes alone. Each says whether it takes what it gets; none may panic. The targets of
 //! `cluster-tests/fuzz` are these functions, too.
+
+use std::path::Path;
 
 use bytes::Bytes;
 use prost::Message;
+use rollcall_node::{
+    access,
+    config::{Environment, Layers, Settings},
+};
 use rollcall_proto::{api, device, peer, storage};
 use rollcall_registry::{
     backup::Manifest,
@@ -22,46 +28,87 @@ pub(crate) fn from_hex(line: &str) -> Vec<u8> {
 }
 
 /// An entry of the log, with its framing.
-pub(crate) fn log_entry(bytes: &[u8]) {
-    let _ = decode_entry(Bytes::copy_from_slice(bytes));
+pub(crate) fn log_entry(bytes: &[u8]) -> bool {
+    decode_entry(Bytes::copy_from_slice(bytes)).is_ok()
 }
 
 /// A command of the log, and what it does to a state.
-pub(crate) fn command(bytes: &[u8]) {
-    let Ok(command) = storage::Command::decode(bytes) else { return };
-    let Ok(command) = command_from_proto(command) else { return };
-    let Ok(mut state) = State::restore(&mut from_hex(SNAPSHOT).as_slice()) else { return };
+pub(crate) fn command(bytes: &[u8]) -> bool {
+    let Ok(command) = storage::Command::decode(bytes) else { return false };
+    let Ok(command) = command_from_proto(command) else { return false };
+    let Ok(mut state) = State::restore(&mut from_hex(SNAPSHOT).as_slice()) else { return false };
     let next = LogIndex(state.applied_index().0 + 1);
     let _ = state.apply(next, &command);
+    true
 }
 
 /// A snapshot's body.
-pub(crate) fn snapshot(mut bytes: &[u8]) {
-    let _ = State::restore(&mut bytes);
+pub(crate) fn snapshot(mut bytes: &[u8]) -> bool {
+    State::restore(&mut bytes).is_ok()
 }
 
 /// The manifest of a backup.
-pub(crate) fn manifest(bytes: &[u8]) {
-    let _ = Manifest::decode(bytes);
+pub(crate) fn manifest(bytes: &[u8]) -> bool {
+    Manifest::decode(bytes).is_ok()
 }
 
 /// What a device says, and what its node says to it.
-pub(crate) fn device_frames(bytes: &[u8]) {
-    let _ = device::AttachRequest::decode(bytes);
-    let _ = device::AttachResponse::decode(bytes);
+pub(crate) fn device_frames(bytes: &[u8]) -> bool {
+    is_any(&[reads::<device::AttachRequest>, reads::<device::AttachResponse>], bytes)
 }
 
 /// What nodes say to each other.
-pub(crate) fn peer_frames(bytes: &[u8]) {
-    let _ = peer::LinkRequest::decode(bytes);
-    let _ = peer::LinkResponse::decode(bytes);
-    let _ = peer::AppendRequest::decode(bytes);
-    let _ = peer::ProposeRequest::decode(bytes);
+pub(crate) fn peer_frames(bytes: &[u8]) -> bool {
+    let messages = [
+        reads::<peer::LinkRequest>,
+        reads::<peer::LinkResponse>,
+        reads::<peer::AppendRequest>,
+        reads::<peer::AppendResponse>,
+        reads::<peer::VoteRequest>,
+        reads::<peer::InstallSnapshotRequest>,
+        reads::<peer::TransferLeaderRequest>,
+        reads::<peer::ProposeRequest>,
+        reads::<peer::JoinRequest>,
+        reads::<peer::BeatRequest>,
+    ];
+    is_any(&messages, bytes)
 }
 
 /// What services ask.
-pub(crate) fn api_requests(bytes: &[u8]) {
-    let _ = api::InvokeRequest::decode(bytes);
-    let _ = api::InvokeStreamRequest::decode(bytes);
-    let _ = api::BroadcastRequest::decode(bytes);
+pub(crate) fn api_requests(bytes: &[u8]) -> bool {
+    let messages = [
+        reads::<api::InvokeRequest>,
+        reads::<api::InvokeStreamRequest>,
+        reads::<api::BroadcastRequest>,
+        reads::<api::GetDeviceRequest>,
+        reads::<api::CreateDeviceRequest>,
+        reads::<api::ListDevicesRequest>,
+        reads::<api::WatchDevicesRequest>,
+        reads::<api::SetGroupPolicyRequest>,
+        reads::<api::SetAccessRulesRequest>,
+    ];
+    is_any(&messages, bytes)
+}
+
+fn reads<M: Message + Default>(bytes: &[u8]) -> bool {
+    M::decode(bytes).is_ok()
+}
+
+/// Whether one of them takes the bytes; all are asked.
+fn is_any(messages: &[fn(&[u8]) -> bool], bytes: &[u8]) -> bool {
+    messages.iter().filter(|reads| reads(bytes)).count() > 0
+}
+
+/// A configuration file, and what its values mean.
+pub(crate) fn configuration(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let environment = Environment { hostname: "n1".to_owned(), ..Environment::default() };
+    let Ok(layers) = Layers::of_file(Path::new("rollcall.toml"), text, &environment) else { return false };
+    Settings::from_layers(&layers).is_ok()
+}
+
+/// A file of who may do what; behind a zero byte, the key set of its issuers.
+pub(crate) fn access_rules(bytes: &[u8]) -> bool {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    access::check(&bytes[..end], bytes.get(end + 1..).unwrap_or_default()).is_ok()
 }

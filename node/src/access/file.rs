@@ -110,6 +110,16 @@ pub(super) fn read(text: &[u8]) -> Result<Written, AccessError> {
     })
 }
 
+/// Whether a file of this text can be used, whose issuers all have this key set; an empty one was not fetched yet.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(text: &[u8], keys: &[u8]) -> Result<(), AccessError> {
+    let written = read(text)?;
+    let keys = vec![keys; written.issuers.len()];
+    policy(written, &keys).map(drop)
+}
+
 /// The rules of the file, with the contents of its issuers' key sets in the same order; an empty one was not fetched
 /// yet.
 pub(super) fn policy(written: Written, keys: &[impl AsRef<[u8]>]) -> Result<Policy, AccessError> {

@@ -21,7 +21,7 @@ mod standing;
 
 pub use control::AccessControl;
 pub use devices::{DeviceDoor, Verdict};
-pub use file::AccessError;
+pub use file::{AccessError, check};
 pub use identity::{Identity, Verb};
 pub use layer::AccessLayer;
 pub(crate) use layer::denied;

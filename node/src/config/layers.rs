@@ -108,6 +108,17 @@ impl Layers {
         Ok(layers)
     }
 
+    /// What a file of this text says, over the defaults. Reads no file.
+    ///
+    /// # Errors
+    /// A text that is no TOML, and names in it that are no setting's.
+    pub fn of_file(path: &Path, text: &str, environment: &Environment) -> Result<Self, ConfigError> {
+        let mut layers = Self { values: BTreeMap::new() };
+        layers.add_text(path, text)?;
+        layers.add_defaults(environment);
+        Ok(layers)
+    }
+
     /// A setting's value.
     pub fn get(&self, setting: &Setting) -> Effective {
         self.values
@@ -136,7 +147,11 @@ impl Layers {
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text = fs::read_to_string(path)
             .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
-        let table: toml::Table = toml::from_str(&text).map_err(|error| ConfigError::NotToml {
+        self.add_text(path, &text)
+    }
+
+    fn add_text(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let table: toml::Table = toml::from_str(text).map_err(|error| ConfigError::NotToml {
             path: path.to_owned(),
             problem: error.to_string().trim_end().to_owned(),
         })?;
