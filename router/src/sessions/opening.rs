@@ -128,15 +128,17 @@ impl<R: Registrar> DeviceSessions<R> {
         (opened, came_back): (Opened, bool),
     ) {
         let site = site_of(&attach.profile);
+        let in_force = self.in_force(&attach.key, opened.epoch);
+        let profile = in_force.unwrap_or_else(|| Arc::clone(&attach.profile));
         let live = Arc::new(LiveDevice {
             key: attach.key.clone(),
             epoch: opened.epoch,
             instance: attach.instance,
             attach_number: attach.attach_number,
             incarnation: self.registry.incarnation(),
-            profile: self.in_force(&attach.key, opened.epoch).unwrap_or_else(|| Arc::clone(&attach.profile)),
             returned: self.believed(&attach).map(|former| Arc::clone(&former.returned)),
-            own: attach.profile,
+            own: shared(attach.profile, &profile),
+            profile,
             connection: Arc::clone(connection),
             slot,
             site,
@@ -232,7 +234,8 @@ impl<R: Registrar> DeviceSessions<R> {
             return self.close_after_failed_update(&live);
         }
         let in_force = self.in_force(&live.key, live.epoch).unwrap_or_else(|| Arc::clone(&profile));
-        let renewed = Arc::new(LiveDevice { own: profile, profile: in_force, ..LiveDevice::clone(&live) });
+        let own = shared(profile, &in_force);
+        let renewed = Arc::new(LiveDevice { own, profile: in_force, ..LiveDevice::clone(&live) });
         if self.table.get(live.epoch).is_some() && live.connection.updated(Arc::clone(&renewed), number) {
             self.table.insert(&renewed);
             self.arrivals.send_modify(|arrivals| *arrivals += 1);
@@ -283,6 +286,11 @@ pub(super) enum Stream {
 
 pub(super) fn later(code: CloseCode, message: &str, retry_after: Duration) -> device::AttachRefused {
     device::AttachRefused { retry_after: duration(retry_after), ..refusal(code, message.to_owned()) }
+}
+
+/// One copy of a profile where both are the same: the registry keeps one for all devices that say the same.
+fn shared(own: Arc<Profile>, in_force: &Arc<Profile>) -> Arc<Profile> {
+    if own == *in_force { Arc::clone(in_force) } else { own }
 }
 
 fn duration(duration: Duration) -> Option<prost_types::Duration> {
