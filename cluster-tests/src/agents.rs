@@ -110,6 +110,7 @@ impl Lab {
         for (key, value) in &self.labels {
             agent = agent.label(key, value);
         }
+        let process = self.journal.as_ref().map_or(0, |journal| journal.process());
         let agent = [
             ("echo", Action::Echo),
             ("sleep", Action::Sleep),
@@ -120,7 +121,7 @@ impl Lab {
         .fold(agent, |agent, (name, action)| {
             let (counts, journal) = (counts.clone(), self.journal.clone());
             agent.action(name, move |call: Call| {
-                let running = Running::begin(&counts, &call, journal.clone());
+                let running = Running::begin(&counts, process, &call, journal.clone());
                 action.run(call, running)
             })
         });
@@ -157,12 +158,12 @@ async fn note_sessions(journal: Arc<Journal>, device_id: String, mut state: watc
 }
 
 impl Running {
-    fn begin(counts: &Arc<Counts>, call: &Call, journal: Option<Arc<Journal>>) -> Self {
+    fn begin(counts: &Arc<Counts>, process: u64, call: &Call, journal: Option<Arc<Journal>>) -> Self {
         counts.started.fetch_add(1, SeqCst);
         let now = counts.running.fetch_add(1, SeqCst) + 1;
         counts.most.fetch_max(now, SeqCst);
         let noted = journal.map(|journal| {
-            let number = journal.started(&call.device_id, &call.request_id, call.epoch);
+            let number = journal.started(&call.device_id, process, &call.request_id, call.epoch);
             (journal, number)
         });
         Self { counts: counts.clone(), noted, ended: false }

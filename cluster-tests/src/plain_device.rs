@@ -40,7 +40,8 @@ impl PlainDevice {
         let (connection, attached) = RawDevice::attached(&node.device_url(), profile).await?;
         journal.saw(&profile.device_id, from, Sight::Opened(attached.epoch));
         let (goodbye, said) = mpsc::channel(1);
-        let runner = Runner { connection, device_id: profile.device_id.clone(), journal: journal.clone() };
+        let (device_id, process) = (profile.device_id.clone(), journal.process());
+        let runner = Runner { connection, device_id, journal: journal.clone(), process };
         Ok(Self { epoch: attached.epoch, goodbye, task: tokio::spawn(runner.run(said)) })
     }
 
@@ -61,6 +62,7 @@ struct Runner {
     connection: RawDevice,
     device_id: String,
     journal: Arc<Journal>,
+    process: u64,
 }
 
 impl Runner {
@@ -72,7 +74,7 @@ impl Runner {
                 Some(result) = running.next() => Up::Result(Box::new(result)),
                 heard = self.connection.hear_within(PATIENCE) => match heard {
                     Ok(Some((_, Down::Call(call)))) => {
-                        running.push(execute(self.journal.clone(), self.device_id.clone(), *call));
+                        running.push(execute(self.journal.clone(), self.device_id.clone(), self.process, *call));
                         continue;
                     }
                     Ok(Some(_)) => continue,
@@ -86,8 +88,8 @@ impl Runner {
     }
 }
 
-async fn execute(journal: Arc<Journal>, device_id: String, call: Call) -> CallResult {
-    let execution = journal.started(&device_id, &call.request_id, call.epoch);
+async fn execute(journal: Arc<Journal>, device_id: String, process: u64, call: Call) -> CallResult {
+    let execution = journal.started(&device_id, process, &call.request_id, call.epoch);
     let length = String::from_utf8_lossy(&call.payload).parse().unwrap_or_default();
     tokio::time::sleep(Duration::from_millis(length)).await;
     journal.finished(execution);

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Execution {
     /// The device.
     pub device_id: String,
+    /// The agent process, by a number of its own: a device may have two, and neither knows what the other ran.
+    pub process: u64,
     /// The call's name.
     pub request_id: String,
     /// The epoch that the call came under.

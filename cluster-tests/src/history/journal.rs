@@ -1,6 +1,9 @@
 //! The journal of a run: everybody writes, the checkers read when all is over.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant, SystemTime},
+};
 
 use parking_lot::Mutex;
 
@@ -12,6 +15,7 @@ pub struct Journal {
     begun: Instant,
     begun_by_wall: SystemTime,
     calls: Mutex<Vec<CallRecord>>,
+    processes: AtomicU64,
     executions: Mutex<Vec<Execution>>,
     owners: Mutex<Vec<OwnershipRecord>>,
     replicas: Mutex<Vec<ReplicaSight>>,
@@ -27,6 +31,7 @@ impl Default for Journal {
             begun: Instant::now(),
             begun_by_wall: SystemTime::now(),
             calls: Mutex::default(),
+            processes: AtomicU64::new(1),
             executions: Mutex::default(),
             owners: Mutex::default(),
             replicas: Mutex::default(),
@@ -67,11 +72,17 @@ impl Journal {
         }
     }
 
-    /// A handler has started; gives its number for [`Journal::finished`].
-    pub fn started(&self, device_id: &str, request_id: &str, epoch: u64) -> usize {
+    /// A number for an agent process.
+    pub fn process(&self) -> u64 {
+        self.processes.fetch_add(1, Relaxed)
+    }
+
+    /// A handler has started in a process; gives its number for [`Journal::finished`].
+    pub fn started(&self, device_id: &str, process: u64, request_id: &str, epoch: u64) -> usize {
         let mut executions = self.executions.lock();
         executions.push(Execution {
             device_id: device_id.to_owned(),
+            process,
             request_id: request_id.to_owned(),
             epoch,
             started_at: self.now(),

@@ -1,4 +1,4 @@
-//! A call executes at most once: one that is not idempotent anywhere, one that is on each device.
+//! A call executes at most once: one that is not idempotent anywhere, one that is by each agent process.
 
 use std::collections::HashMap;
 
@@ -8,21 +8,23 @@ use crate::history::{CallRecord, Execution};
 const NAME: &str = "at_most_once";
 
 /// No call that is not idempotent was executed twice, anywhere. An idempotent one may run again on another device of
-/// its group, but never twice on a device that lived through it all, as devices under test do.
+/// its group, or by another process that has taken its device over; but never twice by a process that lived through it
+/// all, as those under test do.
 pub fn at_most_once(calls: &[CallRecord], executions: &[Execution]) -> Vec<Violation> {
     let idempotent: HashMap<&str, bool> =
         calls.iter().map(|call| (call.request_id.as_str(), call.idempotent)).collect();
-    let mut by_call: HashMap<(&str, &str), Vec<&Execution>> = HashMap::new();
+    let mut by_call: HashMap<(&str, &str, u64), Vec<&Execution>> = HashMap::new();
     for execution in executions {
         // One that nobody sent counts as not idempotent.
         let repeatable = idempotent.get(execution.request_id.as_str()).copied().unwrap_or(false);
-        let device = if repeatable { execution.device_id.as_str() } else { "" };
-        by_call.entry((&execution.request_id, device)).or_default().push(execution);
+        let (device, process) =
+            if repeatable { (execution.device_id.as_str(), execution.process) } else { ("", 0) };
+        by_call.entry((&execution.request_id, device, process)).or_default().push(execution);
     }
     let mut found: Vec<_> = by_call
         .into_iter()
         .filter(|(_, runs)| runs.len() > 1)
-        .map(|((call, _), runs)| Violation::of(NAME, format!("{call} ran {} times: {runs:?}", runs.len())))
+        .map(|((call, ..), runs)| Violation::of(NAME, format!("{call} ran {} times: {runs:?}", runs.len())))
         .collect();
     found.sort();
     found
@@ -47,10 +49,12 @@ mod tests {
     }
 
     #[test]
-    fn an_idempotent_call_may_run_on_two_devices_but_not_twice_on_one() {
+    fn an_idempotent_call_may_run_in_two_processes_but_not_twice_in_one() {
         let calls = [CallRecord { idempotent: true, ..call("a", Some(lost())) }];
         let elsewhere = Execution { device_id: "other".into(), ..execution("a", 1, 5, 6) };
         assert_eq!(at_most_once(&calls, &[execution("a", 1, 0, 1), elsewhere.clone()]), []);
+        let taken_over = Execution { process: 1, ..execution("a", 2, 5, 6) };
+        assert_eq!(at_most_once(&calls, &[execution("a", 1, 0, 1), taken_over]), []);
         let found = at_most_once(&calls, &[elsewhere.clone(), elsewhere]);
         assert_eq!(found.len(), 1, "{found:?}");
     }

@@ -37,6 +37,7 @@ pub(super) fn lost() -> Ending {
 pub(super) fn execution(request_id: &str, epoch: u64, from: u64, to: u64) -> Execution {
     Execution {
         device_id: "d".into(),
+        process: 0,
         request_id: request_id.into(),
         epoch,
         started_at: ms(from),
