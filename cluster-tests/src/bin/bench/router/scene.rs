@@ -48,7 +48,9 @@ impl Scene {
     /// It is not. A peer that is not there is noted in the report.
     pub(crate) async fn start(report: &mut Report, only: &str) -> anyhow::Result<Self> {
         // Beside another: a benchmark does not wait for tests, it says how busy the machine is.
-        let cluster = ClusterPlan::of(3).beside_another().start().await?;
+        // Devices come as fast as the nodes can take them: how many a second they would is not what is measured.
+        let plan = ClusterPlan::of(3).beside_another().flag("connect-rate", "1000000");
+        let cluster = plan.start().await?;
         let devices = devices::start(&cluster.device_urls()).await?;
         let (raw_process, raw) = raw_echo::start().await?;
         let entry = cluster.nodes[0].api_url();
