@@ -8,7 +8,7 @@ mod line;
 use std::{
     cell::RefCell,
     future::Future,
-    hash::{BuildHasherDefault, DefaultHasher},
+    hash::{BuildHasher, DefaultHasher, Hasher},
     pin::Pin,
     rc::Rc,
 };
@@ -30,8 +30,28 @@ use crate::{
 /// The answer to a request to a peer.
 pub type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Body>, LineError>> + Send>>;
 
-/// Puts rows at the same place in each run: a snapshot has them in the order of their places.
-pub(crate) type RowHasher = BuildHasherDefault<DefaultHasher>;
+/// Puts rows of a simulated node at the same place in each run: a snapshot has them in the order of their places. Outside of a
+/// simulation they lie where nobody can foretell, as without the feature.
+#[derive(Debug)]
+pub(crate) struct RowHasher {
+    seed: u64,
+}
+
+impl Default for RowHasher {
+    fn default() -> Self {
+        Self { seed: if is_on() { 0 } else { rand::random() } }
+    }
+}
+
+impl BuildHasher for RowHasher {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.seed);
+        hasher
+    }
+}
 
 /// The world of one node.
 pub trait World {
