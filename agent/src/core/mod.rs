@@ -1,8 +1,8 @@
 //! The agent's state machine: `(state, input, now, random) -> effects`, without clock, I/O or randomness of its own.
 //!
 //! At most one connection is *primary* and takes calls; a *next* one is opened beside it when a node asks its devices
-//! to move; old ones *retire* until their nodes know of the move and they have delivered what they owe. Frames are handled in `frames`, dials and ends of
-//! connections in `links`; calls in [`calls`].
+//! to move; old ones *retire* until their nodes know of the move and they have delivered what they owe. Frames are
+//! handled in `frames`, dials and ends of connections in `links`; calls in [`calls`].
 
 mod assembly;
 mod backoff;

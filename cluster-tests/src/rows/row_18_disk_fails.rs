@@ -73,8 +73,8 @@ async fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
         .measured("EIO: stopped after", [stopped_failing]))
 }
 
-/// Attaches devices until the node whose disk fails has stopped: their names, and how long that took. Every attach is an entry of the log, and the
-/// node cannot keep them for long.
+/// Attaches devices until the node whose disk fails has stopped: their names, and how long that took. Every attach is an
+/// entry of the log, and the node cannot keep them for long.
 async fn stops(
     stage: &Stage,
     node: &Node,

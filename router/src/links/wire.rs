@@ -117,10 +117,12 @@ pub(crate) fn from_proto(duration: Option<prost_types::Duration>) -> Duration {
     duration.and_then(|duration| duration.try_into().ok()).unwrap_or_default()
 }
 
+/// Less than this is not worth writing a remaining time anew.
+const WAIT_COUNTED: Duration = Duration::from_millis(1);
+
 /// A call has waited: its caller waits no longer for that.
 pub(crate) fn deduct(call: &mut peer::ForwardCall, waited: Duration) {
-    // The usual case, in which there is nothing to be counted.
-    if waited >= Duration::from_millis(1) {
+    if waited >= WAIT_COUNTED {
         call.remaining = to_proto(from_proto(call.remaining).saturating_sub(waited));
     }
 }
