@@ -375,6 +375,13 @@ async fn time_that_a_link_has_cost_is_not_given_to_the_device() {
     let cluster = Cluster::start(2).await;
     let mut agent = Agent::attached(cluster.router(2), "d", 64).await;
     let held_up = Duration::from_millis(400);
+    // What is usual must have been seen, on each of a peer's links: calls take turns over them.
+    for _ in 0..16 {
+        let usual = invoke(cluster.router(1), call_to("d"));
+        let received = agent.next_call().await;
+        agent.answer(1, &received, Bytes::new()).await;
+        reply(usual).await;
+    }
     // A link that is silent for too long is given up, which is no time that it has cost.
     for _ in 0..10 {
         cluster.stall(2, true);
