@@ -39,9 +39,15 @@ pub(crate) struct Connection {
     state: Mutex<State>,
 }
 
+/// A number from 0 to 1 for each id; those of ids that follow each other are spread evenly (a Weyl sequence by the golden ratio).
+fn evenly(id: u64) -> f64 {
+    id.wrapping_mul(0x9e37_79b9_7f4a_7c15) as f64 / u64::MAX as f64
+}
+
 impl Connection {
     pub(crate) fn new(id: u64, remote_addr: CompactString, host: Arc<dyn Host>, shared: Arc<Shared>) -> Self {
-        let state = Mutex::new(State::new(shared, Instant::now()));
+        let quiet = shared.config.heartbeat_interval.mul_f64(evenly(id));
+        let state = Mutex::new(State::new(shared, Instant::now(), quiet));
         Self { id, remote_addr, over: Notify::new(), host, state }
     }
 

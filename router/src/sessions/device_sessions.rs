@@ -116,6 +116,16 @@ impl<R: Registrar> DeviceSessions<R> {
         self.connections.lock().values().cloned().collect()
     }
 
+    /// The names of all connections, as they are now.
+    pub(crate) fn connection_ids(&self) -> Vec<u64> {
+        self.connections.lock().keys().copied().collect()
+    }
+
+    /// A connection, while it is open.
+    pub(crate) fn connection(&self, id: u64) -> Option<Arc<Connection>> {
+        self.connections.lock().get(&id).cloned()
+    }
+
     /// Whether devices are being sent away.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)

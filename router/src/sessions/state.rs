@@ -80,7 +80,9 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(shared: Arc<Shared>, now: Instant) -> Self {
+    /// A connection that has just been opened. `quiet`: how long its agent is taken to have been without a ping, so that those who
+    /// come together are not pinged together ever after.
+    pub(crate) fn new(shared: Arc<Shared>, now: Instant, quiet: Duration) -> Self {
         Self {
             shared,
             phase: Phase::AwaitingHello,
@@ -91,7 +93,7 @@ impl State {
             incoming: Incoming::new(),
             openings: 0,
             pings: 0,
-            last_ping: now,
+            last_ping: now.checked_sub(quiet).unwrap_or(now),
             last_heard: now,
             sent_away: false,
             stuck_since: None,
