@@ -214,9 +214,9 @@ settings! {
         "How long calls in flight wait for a device that was lost without goodbye, and its session for it; auto: two heartbeats and 2.2s, at least 10s. The same on all nodes",
         "a device notices its loss after two heartbeats at the latest, and then needs a moment to come back";
     /// How many devices may attach.
-    CONNECT_RATE = "connect_rate", "PER_SECOND", Text("2000"),
-        "How many devices may attach to this node per second; the others are told when to come again",
-        "10,000 devices of a lost node are back on one other within five seconds, and its calls go on";
+    CONNECT_RATE = "connect_rate", "PER_SECOND", Text("500"),
+        "How many device connections this node lets in per second, and how many devices may attach; the next ones wait their turn for up to 3 s, others are turned away or told when to come again",
+        "10,000 devices of a lost node are back on two others within the resume window, and calls hardly notice; at twice the rate, on two cores that all share, their p99 was five times as long";
     /// Connections of one address.
     ADDRESS_CONNECTIONS = "address_connections", "COUNT", Text("20000"),
         "Connections that one address (IPv4, or IPv6 network /64) may have at once on the API and device listeners together; more are closed at once. 0: any number",
@@ -224,7 +224,7 @@ settings! {
     /// How fast they may come.
     ADDRESS_RATE = "address_rate", "PER_SECOND", Text("2000"),
         "Connections per second that one address may open, ten seconds' worth of them at once; more are closed at once. 0: any number",
-        "all devices of a site come back together after an outage, no faster than `connect_rate` lets them attach";
+        "all devices of a site come back together after an outage, and what `connect_rate` does not let in at once waits or comes again";
     /// How many handshakes one address may have.
     ADDRESS_HANDSHAKES = "address_handshakes", "COUNT", Text("4000"),
         "TLS handshakes that one address may have at once on the API and device listeners together; more are closed at once. 0: any number",

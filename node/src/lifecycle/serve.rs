@@ -300,13 +300,15 @@ impl<C: Cluster> Node<C> {
             let security = &self.settings.security;
             // One for both: an address is an address.
             let gate = Gate::new(security.addresses);
-            let by = |proxies: &[_]| Entry {
+            let by = |proxies: &[_], per_second| Entry {
                 tls: self.certificates.services.clone(),
                 gate: Some(gate.clone()),
                 proxies: TrustedProxies::of(proxies),
+                per_second,
             };
-            let api = incoming(api.listen()?, "services", by(&security.proxies.api))?;
-            let device = incoming(device.listen()?, "devices", by(&security.proxies.device))?;
+            let api = incoming(api.listen()?, "services", by(&security.proxies.api, None))?;
+            let paced = by(&security.proxies.device, Some(self.settings.connect_rate));
+            let device = incoming(device.listen()?, "devices", paced)?;
             let services = Api {
                 cluster: self.cluster.clone(),
                 router: self.router.clone(),

@@ -12,17 +12,18 @@ use futures::{Stream, StreamExt};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::TcpIncoming;
 
 use crate::{
     Connection, Gate, ServerTls, TrustedProxies,
-    gate::{Pass, Turned},
+    gate::{Pass, Turned, network},
     handshakes::Handshakes,
     limits, metrics,
     proxied::{self, BadHeader},
+    turns::Turns,
 };
 
 /// Connections that are open, one after the other. Dropped, its listener closes.
@@ -61,6 +62,8 @@ pub struct Entry {
     pub gate: Option<Gate>,
     /// The proxies before it; `None`: there are none.
     pub proxies: Option<TrustedProxies>,
+    /// How many connections are let in per second; `None`: all that come.
+    pub per_second: Option<u32>,
 }
 
 /// Accepts the connections of a listener. `name` is for the metrics.
@@ -70,6 +73,9 @@ pub struct Entry {
 /// proxy first says, by the PROXY protocol, whose the connection is, and that is its address from then on; from others
 /// such a header is as wrong as anything else that is no greeting.
 ///
+/// Where connections are let in at a rate, those who come faster wait up to [`limits::TURNS_WAIT`], each address in a line of its
+/// own; nothing is read from them, and nothing spent on them, before their turn.
+///
 /// # Errors
 /// The listener has no address.
 pub fn incoming(listener: TcpListener, name: &'static str, entry: Entry) -> io::Result<Incoming> {
@@ -78,7 +84,8 @@ pub fn incoming(listener: TcpListener, name: &'static str, entry: Entry) -> io::
     let listener =
         TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(limits::TCP_KEEPALIVE));
     let handshakes = Handshakes::new(limits::HANDSHAKES_AT_ONCE);
-    tokio::spawn(Accepting { listener, name, entry: Arc::new(entry), taken, handshakes }.run());
+    let turns = entry.per_second.map(|rate| Turns::new(rate, Instant::now()));
+    tokio::spawn(Accepting { listener, name, entry: Arc::new(entry), taken, handshakes, turns }.run());
     Ok(Incoming { opened, address })
 }
 
@@ -88,13 +95,27 @@ struct Accepting {
     entry: Arc<Entry>,
     taken: mpsc::Sender<Connection>,
     handshakes: Arc<Handshakes>,
+    /// Those that wait for the rate.
+    turns: Option<Turns<Accepted>>,
+}
+
+/// A connection of which nothing has been read.
+struct Accepted {
+    stream: TcpStream,
+    is_proxied: bool,
+    pass: Option<Pass>,
 }
 
 impl Accepting {
     async fn run(mut self) {
         loop {
+            let turn = self.turns.as_ref().and_then(Turns::next_at);
             let next = tokio::select! {
                 next = self.listener.next() => next,
+                () = sleep_until(turn.unwrap_or_else(Instant::now)), if turn.is_some() => {
+                    self.let_in().await;
+                    continue;
+                }
                 () = self.taken.closed() => return,
             };
             match next {
@@ -110,13 +131,34 @@ impl Accepting {
         }
     }
 
-    async fn accepted(&self, stream: TcpStream) {
+    async fn accepted(&mut self, stream: TcpStream) {
         let from = stream.peer_addr().ok();
         let is_proxied = self.entry.is_proxy(from);
         let pass = match if is_proxied { Ok(None) } else { self.entry.enter(from) } {
             Ok(pass) => pass,
             Err(turned) => return metrics::turned_away(self.name, turned.why()),
         };
+        let accepted = Accepted { stream, is_proxied, pass };
+        let Some(turns) = &mut self.turns else { return self.begin(accepted).await };
+        let Some(from) = from else { return };
+        if turns.join(network(from.ip()), accepted).is_some() {
+            metrics::turned_away(self.name, "too many wait");
+        }
+        self.let_in().await;
+    }
+
+    /// Those whose turn has come.
+    async fn let_in(&mut self) {
+        while let Some(accepted) = self.turns.as_mut().and_then(|turns| turns.take(Instant::now())) {
+            self.begin(accepted).await;
+        }
+        if let Some(turns) = &self.turns {
+            metrics::waiting(self.name, turns.waiting());
+        }
+    }
+
+    async fn begin(&self, accepted: Accepted) {
+        let Accepted { stream, is_proxied, pass } = accepted;
         if !is_proxied && self.entry.tls.is_none() {
             // The server takes what it is given at once; whoever waits here has come while it closes.
             let _ = self.taken.send(Connection::plain(stream).passed(pass)).await;
@@ -200,4 +242,29 @@ impl Entry {
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_too_fast_waits_and_too_many_are_turned_away() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let entry = Entry { per_second: Some(1), ..Entry::default() };
+        let mut incoming = incoming(listener, "test", entry).unwrap();
+        let mut clients = Vec::new();
+        // One at once, and three seconds' worth of others.
+        for _ in 0..5 {
+            clients.push(TcpStream::connect(incoming.address()).await.unwrap());
+        }
+        let ours = incoming.next_connection().await.unwrap();
+        assert_eq!(ours.peer().address, clients[0].local_addr().ok());
+        let read = timeout(limits::TURNS_WAIT, clients[4].read(&mut [0])).await;
+        assert!(!matches!(read.expect("it is turned away at once"), Ok(1..)));
+        let next = timeout(limits::TURNS_WAIT, incoming.next_connection()).await.expect("its turn comes");
+        assert_eq!(next.unwrap().peer().address, clients[1].local_addr().ok());
+    }
 }

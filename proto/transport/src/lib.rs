@@ -21,6 +21,7 @@ mod pinned;
 mod proxied;
 mod server;
 mod token;
+mod turns;
 mod unsent;
 
 pub use access::{Access, AccessFiles, AuthorizedChannel};

@@ -18,6 +18,11 @@ pub const CLIENT_REREAD: Duration = Duration::from_secs(1);
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 /// As many connections as an address may open in that time it may open at once: all devices of a site come back together.
 pub const CONNECT_BURST: Duration = Duration::from_secs(10);
+/// How long a connection may wait for its turn, at most: clients give up a dial after a few seconds, and who has given up is
+/// let in for nothing. Who would wait longer is turned away at once.
+pub const TURNS_WAIT: Duration = Duration::from_secs(3);
+/// As many as may come in that time may come at once: timers are no finer than a millisecond or two.
+pub const TURNS_BURST: Duration = Duration::from_millis(10);
 /// Addresses that are remembered before those that left and owe nothing are forgotten. Each takes about 60 bytes.
 pub const ADDRESSES_LEAST_SWEPT: usize = 1_024;
 /// What a client of a guarded listener says first: the greeting of HTTP/2.

@@ -1,12 +1,16 @@
 //! Every metric of this crate, declared once.
 
-use metrics::{counter, describe_counter};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 /// Handshakes by `listener` and `result`: `done`, `failed`, `late`, `crowded out`.
 pub const HANDSHAKES: &str = "rollcall_tls_handshakes_total";
 
-/// Connections that were turned away, by `listener` and `why`: `too many`, `too fast`, `too many handshakes`, `proxy header`.
+/// Connections that were turned away, by `listener` and `why`: `too many`, `too fast`, `too many handshakes`,
+/// `proxy header`, `too many wait`.
 pub const TURNED_AWAY: &str = "rollcall_connections_turned_away_total";
+
+/// Connections that wait for their turn, by `listener`.
+pub const WAITING: &str = "rollcall_connections_waiting";
 
 /// Connections that had reached their age when they ended, by `listener` and `end`: `closed`, `cut`.
 pub const RETIRED: &str = "rollcall_connections_retired_total";
@@ -22,8 +26,10 @@ pub fn describe() {
     }
     describe_counter!(
         TURNED_AWAY,
-        "Connections that were closed at once: their address has or opens too many, or a trusted proxy did not say whose they are"
+        "Connections that were closed at once: their address has or opens too many, too many wait for their turn, or a trusted proxy did not say whose they are"
     );
+    describe_gauge!(WAITING, "Connections that wait for the rate at which they are let in");
+    gauge!(WAITING, "listener" => "devices").set(0.0);
     describe_counter!(HANDSHAKES, "TLS handshakes of a listener, by how they ended");
 }
 
@@ -37,4 +43,8 @@ pub(crate) fn turned_away(listener: &'static str, why: &'static str) {
 
 pub(crate) fn retired(listener: &'static str, end: &'static str) {
     counter!(RETIRED, "listener" => listener, "end" => end).increment(1);
+}
+
+pub(crate) fn waiting(listener: &'static str, count: usize) {
+    gauge!(WAITING, "listener" => listener).set(count as f64);
 }
