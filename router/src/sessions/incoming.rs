@@ -17,6 +17,12 @@ pub(crate) type Part = (u32, Tag);
 #[derive(Debug)]
 pub(crate) struct Incoming {
     flow: Flow,
+    /// `None` while nothing is on its way, which is nearly always: an idle connection is to be small.
+    parts: Option<Box<Parts>>,
+}
+
+#[derive(Debug)]
+struct Parts {
     room: Room<Part>,
     /// What has room, and how much.
     placed: HashMap<Part, u64>,
@@ -31,14 +37,21 @@ pub(crate) struct Full;
 impl Incoming {
     /// Nothing is on its way.
     pub(crate) fn new() -> Self {
-        let room = Room::new(ASSEMBLY_BYTES);
-        Self { flow: Flow::Free, room, placed: HashMap::new(), due: VecDeque::new() }
+        Self { flow: Flow::Free, parts: None }
     }
 
     /// The agent waits for credit. Said before anything is on its way.
     pub(crate) fn wait_for_credit(&mut self) {
         self.flow = Flow::OnCredit;
-        self.room = Room::new(DEVICE_ROOM_BYTES);
+        self.parts = None;
+    }
+
+    fn parts(&mut self) -> &mut Parts {
+        let room = match self.flow {
+            Flow::Free => ASSEMBLY_BYTES,
+            Flow::OnCredit => DEVICE_ROOM_BYTES,
+        };
+        self.parts.get_or_insert_with(|| Box::new(Parts::new(room)))
     }
 
     /// So many bytes of a result are still to come.
@@ -46,45 +59,71 @@ impl Incoming {
     /// # Errors
     /// An agent that does not wait for credit has sent too much at once.
     pub(crate) fn begin(&mut self, part: Part, missing: u64) -> Result<(), Full> {
-        let placed = match self.flow {
-            Flow::Free if self.room.take(missing) => true,
+        let flow = self.flow;
+        let parts = self.parts();
+        let placed = match flow {
+            Flow::Free if parts.room.take(missing) => true,
             Flow::Free => return Err(Full),
-            Flow::OnCredit => self.room.ask(part, missing),
+            Flow::OnCredit => parts.room.ask(part, missing),
         };
         if placed {
-            self.place(part, missing);
+            parts.place(part, missing, flow);
         }
         Ok(())
     }
 
     /// A result is whole, or is not wanted any more.
     pub(crate) fn end(&mut self, part: Part) {
-        match self.placed.remove(&part) {
-            Some(bytes) => self.room.free(bytes),
-            None => self.room.forget(part),
+        let Some(parts) = &mut self.parts else { return };
+        match parts.placed.remove(&part) {
+            Some(bytes) => parts.room.free(bytes),
+            None => parts.room.forget(part),
         }
-        while let Some((part, bytes)) = self.room.next() {
-            self.place(part, bytes);
+        while let Some((part, bytes)) = parts.room.next() {
+            parts.place(part, bytes, self.flow);
         }
+        self.shrink();
     }
 
     /// A result came of which so many bytes are missing. If nobody takes it, the agent may send the rest at once: it is
     /// dropped here as it comes, and would stay with the agent for ever if it waited for its turn.
     pub(crate) fn let_pass_unless_taken(&mut self, part: Part, missing: u64) {
-        let taken = self.placed.contains_key(&part) || self.room.is_waiting(part);
-        if missing > 0 && self.flow == Flow::OnCredit && !taken {
-            self.due.push_back((part, missing));
+        if missing == 0 || self.flow != Flow::OnCredit {
+            return;
+        }
+        let parts = self.parts();
+        if !parts.placed.contains_key(&part) && !parts.room.is_waiting(part) {
+            parts.due.push_back((part, missing));
         }
     }
 
     /// The next credit that is to be told to the agent.
     pub(crate) fn next_credit(&mut self) -> Option<(Part, u64)> {
-        self.due.pop_front()
+        let next = self.parts.as_mut()?.due.pop_front();
+        if next.is_none() {
+            self.shrink();
+        }
+        next
     }
 
-    fn place(&mut self, part: Part, bytes: u64) {
+    fn shrink(&mut self) {
+        self.parts.take_if(|parts| parts.is_empty());
+    }
+}
+
+impl Parts {
+    fn new(room: u64) -> Self {
+        Self { room: Room::new(room), placed: HashMap::new(), due: VecDeque::new() }
+    }
+
+    /// What has no room waits for what has it: nothing placed, nothing waits.
+    fn is_empty(&self) -> bool {
+        self.placed.is_empty() && self.due.is_empty()
+    }
+
+    fn place(&mut self, part: Part, bytes: u64, flow: Flow) {
         self.placed.insert(part, bytes);
-        if self.flow == Flow::OnCredit {
+        if flow == Flow::OnCredit {
             self.due.push_back((part, bytes));
         }
     }
@@ -125,7 +164,7 @@ mod tests {
             let next = done + fit;
             assert_eq!(credits(&mut incoming), if next <= 100 { vec![next] } else { Vec::new() });
         }
-        assert!(incoming.placed.is_empty());
+        assert!(incoming.parts.is_none());
     }
 
     #[test]
@@ -170,9 +209,10 @@ mod tests {
                     prop_assert_eq!(incoming.begin(part(tag), bytes), Ok(()));
                 }
                 credited.extend(credits(&mut incoming));
-                let held: u64 = incoming.placed.values().sum();
-                prop_assert!(held <= DEVICE_ROOM_BYTES || incoming.placed.len() == 1);
-                prop_assert!(begun.is_empty() || !incoming.placed.is_empty(), "somebody waits for nobody");
+                let placed: Vec<u64> =
+                    incoming.parts.iter().flat_map(|parts| parts.placed.values().copied()).collect();
+                prop_assert!(placed.iter().sum::<u64>() <= DEVICE_ROOM_BYTES || placed.len() == 1);
+                prop_assert!(begun.is_empty() || !placed.is_empty(), "somebody waits for nobody");
             }
             while let Some(tag) = credited.pop() {
                 begun.retain(|known| *known != tag);
