@@ -39,6 +39,9 @@ pub(crate) struct Connection {
     state: Mutex<State>,
 }
 
+// With the two counts of its `Arc` it fits into 512 bytes, a class of the allocator.
+const _: () = assert!(size_of::<Connection>() <= 512 - 2 * size_of::<usize>());
+
 /// A number from 0 to 1 for each id; those of ids that follow each other are spread evenly (a Weyl sequence by the golden ratio).
 fn evenly(id: u64) -> f64 {
     id.wrapping_mul(0x9e37_79b9_7f4a_7c15) as f64 / u64::MAX as f64

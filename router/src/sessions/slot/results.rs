@@ -7,7 +7,7 @@ use rollcall_proto::device;
 use rollcall_registry::model::ids::Epoch;
 use tokio::time::Instant;
 
-use super::{After, OpenSlot, Outbox};
+use super::{After, OpenSlot, Outbox, Replay};
 use crate::{
     core::{device::Spent, health::ProbeEnd, in_flight::Tag, token::CallToken},
     delivery::{Answer, DeviceReply, Replayed},
@@ -184,17 +184,18 @@ impl OpenSlot {
             return self.replay_lost(&result, Reason::Overloaded, message, inbox);
         }
         let assembly = Assembly::new(std::mem::take(&mut result.payload), result.payload_bytes);
-        self.replay = Some((result, assembly));
+        self.replay = Some(Box::new(Replay { result, assembly }));
         Heard::Awaited
     }
 
     fn replayed_chunk(&mut self, chunk: device::Chunk, inbox: Inbox<'_>) -> Heard {
-        let Some((_, assembly)) = &mut self.replay else { return Heard::Late };
+        let Some(Replay { assembly, .. }) = self.replay.as_deref_mut() else { return Heard::Late };
         match assembly.push(chunk.data, chunk.last) {
             Assembled::Partly => Heard::Awaited,
             Assembled::Mismatch => Heard::Nonsense("a result's chunks do not add up to its payload_bytes"),
             Assembled::Whole => {
-                let Some((result, assembly)) = self.replay.take() else { return Heard::Late };
+                let Some(replay) = self.replay.take() else { return Heard::Late };
+                let Replay { result, assembly } = *replay;
                 inbox.incoming.end((self.live.slot, Tag(0)));
                 self.replayed_whole(*result, assembly.into_payload(), inbox)
             }
