@@ -120,3 +120,18 @@ async fn rules_that_are_stored_hold_on_every_node_until_they_are_cleared() -> an
     device.shutdown().await;
     place.cluster.finish().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_anybody_may_use_stores_no_rules() -> anyhow::Result<()> {
+    let cluster = ClusterPlan::of(1).start().await?;
+    let place = Place { cluster, cli: Cli::new().await? };
+    let node = &place.cluster.nodes[0];
+    let file = place.file(&rules("sign"))?;
+    for words in [&["access", "set", &file][..], &["access", "clear"]] {
+        let refused = place.cli.run(&[words, &["--addr", &node.api_url()]].concat()).await?;
+        ensure!(refused.code == Some(1) && refused.stderr.contains("ACCESS_IS_OPEN"), "{refused:?}");
+    }
+    let answer = node.api()?.call(call("nobody", "echo")).await.expect_err("nobody is there");
+    ensure!(answer.code() != Code::PermissionDenied, "{answer:?}");
+    place.cluster.finish().await
+}
