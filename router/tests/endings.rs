@@ -145,7 +145,8 @@ async fn a_silent_connection_is_dropped_after_two_heartbeats() {
             other => panic!("unexpected {other:?}"),
         }
     };
-    assert_eq!((code, pings), (CloseCode::Heartbeat, 1));
+    assert_eq!(code, CloseCode::Heartbeat);
+    assert!((1..=2).contains(&pings), "{pings}: the first comes at a moment of its connection's own");
     let silence = start.elapsed();
     assert!((Duration::from_secs(10)..=Duration::from_millis(12_500)).contains(&silence), "{silence:?}");
     assert!(agent.next_frame().await.is_none());
