@@ -15,8 +15,9 @@ use parking_lot::Mutex;
 use rollcall_cluster_tests::{
     ClusterPlan, HEAL_PATIENCE, Lab, RawDevice, RawProfile, SPREAD_PATIENCE, call, refusal, wait_until,
 };
-use rollcall_proto::device::{
-    Result as CallResult, attach_request::Frame as Up, attach_response::Frame as Down,
+use rollcall_proto::{
+    api::BroadcastRequest,
+    device::{Result as CallResult, attach_request::Frame as Up, attach_response::Frame as Down},
 };
 use tokio::{net::TcpListener, task::AbortHandle};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -86,6 +87,64 @@ fn traceparent(flags: &str) -> String {
     format!("00-{TRACE}-{CALLERS_SPAN}-{flags}")
 }
 
+/// The device's side: answers one call, and says what it was told of the trace. The device stays: whoever leaves may take
+/// the answer with it.
+async fn answer(mut device: RawDevice) -> anyhow::Result<(String, RawDevice)> {
+    loop {
+        let (slot, frame) = device.hear_within(HEAL_PATIENCE).await?.context("the stream has ended")?;
+        if let Down::Call(call) = frame {
+            let result =
+                CallResult { tag: call.tag, token: call.token, epoch: call.epoch, ..Default::default() };
+            device.say(slot, Up::Result(Box::new(result))).await?;
+            return Ok((call.metadata.get("traceparent").cloned().unwrap_or_default(), device));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broadcast_is_one_span_that_its_devices_are_told() -> anyhow::Result<()> {
+    let (collector, addr, _serving) = Collector::start().await?;
+    let endpoint = format!("http://{addr}");
+    let cluster =
+        ClusterPlan::of(1).flag("otlp-endpoint", &endpoint).flag("trace-sample", "0").start().await?;
+    let node = cluster.node("n1")?;
+    let mut told = Vec::new();
+    for device in ["one", "two"] {
+        let (device, _) = RawDevice::attached(&node.device_url(), &RawProfile::new(device, "crowd")).await?;
+        told.push(tokio::spawn(answer(device)));
+    }
+    let wanted = |group: &str, trace: &str| {
+        let ask = BroadcastRequest { group: group.into(), action: "echo".into(), ..Default::default() };
+        let mut request = Request::new(ask);
+        let parent = format!("00-{trace}-{CALLERS_SPAN}-01");
+        request.metadata_mut().insert("traceparent", parent.parse()?);
+        anyhow::Ok(request)
+    };
+    let mut answers = node.api()?.invoke.broadcast(wanted("crowd", TRACE)?).await?.into_inner();
+    while answers.message().await?.is_some() {}
+    let (_, whole) = collector.span(TRACE, "rollcall broadcast").await?;
+    ensure!(hex(&whole.parent_span_id) == CALLERS_SPAN && whole.kind() == SpanKind::Server, "{whole:?}");
+    let count = |key: &str| {
+        whole.attributes.iter().find(|one| one.key == key).and_then(|one| one.value.clone()?.value)
+    };
+    ensure!(count("rollcall.targets") == Some(Value::IntValue(2)), "{whole:?}");
+    ensure!(count("rollcall.answered") == Some(Value::IntValue(2)), "{whole:?}");
+    for told in told {
+        let (told, _device) = told.await??;
+        ensure!(told == format!("00-{TRACE}-{}-01", hex(&whole.span_id)), "a device was told {told}");
+    }
+    // A caller who leaves in the middle has a span too.
+    let (silent, _) = RawDevice::attached(&node.device_url(), &RawProfile::new("silent", "silent")).await?;
+    let left = format!("{:032x}", 9);
+    let mut answers = node.api()?.invoke.broadcast(wanted("silent", &left)?).await?.into_inner();
+    answers.message().await?.context("its start")?;
+    drop(answers);
+    let (_, whole) = collector.span(&left, "rollcall broadcast").await?;
+    ensure!(attributes(&whole)["error.type"] == "CANCELLED", "{whole:?}");
+    drop(silent);
+    cluster.finish().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_one_trace_from_its_caller_to_the_device() -> anyhow::Result<()> {
     let (collector, addr, _serving) = Collector::start().await?;
@@ -93,24 +152,10 @@ async fn a_call_is_one_trace_from_its_caller_to_the_device() -> anyhow::Result<(
     let cluster =
         ClusterPlan::of(3).flag("otlp-endpoint", &endpoint).flag("trace-sample", "0").start().await?;
     let (entry, holder) = (cluster.node("n1")?, cluster.node("n2")?);
-    let (mut device, _) =
-        RawDevice::attached(&holder.device_url(), &RawProfile::new("traced", "traced")).await?;
+    let (device, _) = RawDevice::attached(&holder.device_url(), &RawProfile::new("traced", "traced")).await?;
     cluster.caught_up(SPREAD_PATIENCE).await?;
 
-    // The device's side: what it is told of the trace, and an answer.
-    let told = tokio::spawn(async move {
-        loop {
-            let (slot, frame) = device.hear_within(HEAL_PATIENCE).await?.context("the stream has ended")?;
-            if let Down::Call(call) = frame {
-                let result =
-                    CallResult { tag: call.tag, token: call.token, epoch: call.epoch, ..Default::default() };
-                device.say(slot, Up::Result(Box::new(result))).await?;
-                let told = call.metadata.get("traceparent").cloned().unwrap_or_default();
-                // The device stays: whoever leaves may take the answer with it.
-                return anyhow::Ok((told, device));
-            }
-        }
-    });
+    let told = tokio::spawn(answer(device));
     let mut request = Request::new(call("traced", "echo"));
     request.metadata_mut().insert("traceparent", traceparent("01").parse()?);
     entry.api()?.invoke.invoke(request).await?;

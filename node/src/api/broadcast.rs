@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
 use super::{invoke_service, rates::InFlight, status};
+use crate::telemetry::traces::BroadcastTrace;
 
 /// The answers to one broadcast. Dropped before its end, it stops what is not sent.
 pub struct Answers {
@@ -27,6 +28,8 @@ pub struct Answers {
     over: bool,
     /// It counts as its caller's until it is over, or this is dropped.
     in_flight: InFlight,
+    /// If it is recorded, until it is over.
+    trace: Option<BroadcastTrace>,
 }
 
 impl Answers {
@@ -51,12 +54,18 @@ impl Answers {
             closing,
             over: false,
             in_flight: InFlight::default(),
+            trace: None,
         }
     }
 
     /// The same, which counts as in flight.
     pub(super) fn counted(self, in_flight: InFlight) -> Self {
         Self { in_flight, ..self }
+    }
+
+    /// The same, which is recorded.
+    pub(super) fn traced(self, trace: Option<BroadcastTrace>) -> Self {
+        Self { trace, ..self }
     }
 
     fn answer(&mut self, event: BroadcastEvent) -> Kind {
@@ -73,6 +82,9 @@ impl Answers {
                 Kind::Result(BroadcastResult { device_id: device_id.into(), result: Some(result) })
             }
             BroadcastEvent::Summary(done) => {
+                if let Some(mut trace) = self.trace.take() {
+                    trace.summed_up(&done);
+                }
                 self.over();
                 Kind::Summary(summary(done))
             }
@@ -115,7 +127,11 @@ impl Answers {
     fn stopped(&mut self) -> Status {
         self.over();
         let message = "the node stops; devices without a result may have executed the call";
-        status::of_failure(&Failure::new(Reason::ShuttingDown, Outcome::Unknown, message))
+        let failure = Failure::new(Reason::ShuttingDown, Outcome::Unknown, message);
+        if let Some(mut trace) = self.trace.take() {
+            trace.failed(&failure);
+        }
+        status::of_failure(&failure)
     }
 }
 

@@ -236,7 +236,7 @@ impl<I: Invoker> Caller<I> {
         closing: CancellationToken,
     ) -> Result<Answers, CallError> {
         let limits = self.limits(&request.namespace, &request.group);
-        let broadcast = validate::broadcast(request, arrival, &limits).map_err(CallError::Invalid)?;
+        let mut broadcast = validate::broadcast(request, arrival, &limits).map_err(CallError::Invalid)?;
         let group = Some(broadcast.group.as_str()).filter(|group| !group.is_empty());
         if !who.may_invoke(&broadcast.namespace, group, &broadcast.action) {
             return Err(not_permitted(who, &broadcast.group, &broadcast.action).into());
@@ -244,8 +244,15 @@ impl<I: Invoker> Caller<I> {
         let mut in_flight = InFlight::default();
         self.rates.begin(who, &broadcast.namespace, &broadcast.group, &mut in_flight)?;
         let request_id = String::from(broadcast.request_id.as_str());
-        let started = self.invoker.broadcast(broadcast).await?;
-        Ok(Answers::new(started, request_id, self.cluster_id(), closing).counted(in_flight))
+        let facts = CallFacts::of_broadcast(&broadcast);
+        let mut trace = self.traces.begin_broadcast(&mut broadcast.metadata, facts);
+        let started = self.invoker.broadcast(broadcast).await.inspect_err(|failure| {
+            if let Some(trace) = &mut trace {
+                trace.failed(failure);
+            }
+        })?;
+        let answers = Answers::new(started, request_id, self.cluster_id(), closing);
+        Ok(answers.counted(in_flight).traced(trace))
     }
 
     /// See [`Invoker::calls`].

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     Router,
+    broadcast::Broadcast,
     call::{Call, Reply},
     delivery::Answer,
     limits,
@@ -60,6 +61,17 @@ impl CallFacts {
     /// Those of this call.
     pub fn of(call: &Call) -> Self {
         let Call { request_id, group, action, arrived, .. } = call;
+        Self {
+            request_id: request_id.clone(),
+            group: group.clone(),
+            action: action.clone(),
+            arrived: *arrived,
+        }
+    }
+
+    /// Those of this broadcast.
+    pub fn of_broadcast(broadcast: &Broadcast) -> Self {
+        let Broadcast { request_id, group, action, arrived, .. } = broadcast;
         Self {
             request_id: request_id.clone(),
             group: group.clone(),

@@ -2,7 +2,9 @@
 //!
 //! Both are made where the call entered: the reply says which node held the device and where the time went, so that
 //! nothing of traces travels between nodes. The device gets the hop's span as `traceparent` of the call's metadata.
+//! A broadcast is one span, whatever it reaches, and that is what its devices get.
 
+mod broadcast;
 mod context;
 mod export;
 mod spans;
@@ -18,6 +20,7 @@ use rollcall_router::{CallFacts, Failure, Reply};
 use tokio::sync::mpsc;
 use tonic::metadata::MetadataMap;
 
+pub use broadcast::BroadcastTrace;
 pub use context::{TRACEPARENT, TRACESTATE, TraceContext};
 pub use export::{Exporting, TraceError, start};
 
@@ -59,32 +62,56 @@ pub struct CallTrace {
 impl Traces {
     /// Begins a call that arrived so long ago. If it is recorded, its metadata leads the device to it.
     pub fn begin(&self, metadata: &mut HashMap<String, String>, since: Duration) -> Option<CallTrace> {
-        let recording = self.recording.as_ref()?;
-        let caller = metadata.get(TRACEPARENT).and_then(|text| TraceContext::parse(text));
-        let is_sampled =
-            caller.map_or_else(|| rand::random::<f64>() < recording.sample, |caller| caller.is_sampled);
-        if !is_sampled {
-            return None;
-        }
-        let trace = caller.map_or_else(|| rand::random::<u128>().max(1).into(), |caller| caller.trace);
-        let new_span = || SpanId::from(rand::random::<u64>().max(1));
-        let call = TraceContext { trace, span: new_span(), is_sampled };
+        let (parent, call) = self.recording.as_ref()?.span(metadata)?;
         let hop = new_span();
         metadata.insert(TRACEPARENT.to_owned(), TraceContext { span: hop, ..call }.to_string());
-        let now = SystemTime::now();
-        let began = now.checked_sub(since).unwrap_or(now);
-        Some(CallTrace { parent: caller.map(|caller| caller.span), call, hop, began })
+        Some(CallTrace { parent, call, hop, began: ago(since) })
+    }
+
+    /// Begins a broadcast that arrived so long ago. If it is recorded, its metadata leads its devices to it.
+    pub fn begin_broadcast(
+        &self,
+        metadata: &mut HashMap<String, String>,
+        call: CallFacts,
+    ) -> Option<BroadcastTrace> {
+        let recording = self.recording.as_ref()?;
+        let (parent, span) = recording.span(metadata)?;
+        metadata.insert(TRACEPARENT.to_owned(), span.to_string());
+        Some(BroadcastTrace::new(recording.clone(), parent, span, call))
     }
 
     /// A call has ended. Never waits: what the exporter has no room for is dropped and counted.
     pub fn end(&self, trace: &CallTrace, call: &CallFacts, result: &Result<Reply, Failure>) {
         let Some(recording) = &self.recording else { return };
-        for span in spans::of(trace, call, result) {
-            if recording.spans.try_send(span).is_err() {
-                metrics::counter!(TRACES_DROPPED).increment(1);
-            }
+        spans::of(trace, call, result).for_each(|span| recording.export(span));
+    }
+}
+
+impl Recording {
+    /// A new span under its caller's, if that is known. `None`: it is not recorded.
+    fn span(&self, metadata: &HashMap<String, String>) -> Option<(Option<SpanId>, TraceContext)> {
+        let caller = metadata.get(TRACEPARENT).and_then(|text| TraceContext::parse(text));
+        let is_sampled =
+            caller.map_or_else(|| rand::random::<f64>() < self.sample, |caller| caller.is_sampled);
+        let trace = caller.map_or_else(|| rand::random::<u128>().max(1).into(), |caller| caller.trace);
+        let span = TraceContext { trace, span: new_span(), is_sampled };
+        is_sampled.then_some((caller.map(|caller| caller.span), span))
+    }
+
+    fn export(&self, span: SpanData) {
+        if self.spans.try_send(span).is_err() {
+            metrics::counter!(TRACES_DROPPED).increment(1);
         }
     }
+}
+
+fn new_span() -> SpanId {
+    SpanId::from(rand::random::<u64>().max(1))
+}
+
+fn ago(since: Duration) -> SystemTime {
+    let now = SystemTime::now();
+    now.checked_sub(since).unwrap_or(now)
 }
 
 /// Takes the trace of gRPC's headers into a call's metadata, unless that says one by itself.
