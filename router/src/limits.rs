@@ -42,8 +42,8 @@ pub const RETRY_AFTER_LEAST: Duration = Duration::from_millis(100);
 /// The most. Longer, and callers and agents would rather ask elsewhere.
 pub const RETRY_AFTER_MOST: Duration = Duration::from_secs(30);
 /// Attaches per second that a node admits by default, and connections: 10,000 devices of a lost node are back on two others
-/// within the resume window, and calls to other devices go on meanwhile. `bench storm` on two cores that devices and callers
-/// share: all back in 11 s with a p99 of 20 ms; at twice the rate in 7 s with 100 ms.
+/// within the resume window, and calls to other devices go on meanwhile. `bench storm --connect-rate` compares rates, on two
+/// cores that devices and callers share: all back in 11 s with a p99 of 20 ms; at twice the rate in 7 s with 100 ms.
 pub const CONNECTS_PER_SECOND: u32 = 500;
 /// How long the node may have been idle to admit more at once: two seconds' worth.
 pub const CONNECT_BURST: Duration = Duration::from_secs(2);

@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Devices of the node that dies, each with a connection of its own.
     #[arg(long, default_value_t = STORM_DEVICES)]
     devices: usize,
+    /// Connections of devices that each node lets in per second; the nodes' own default if it is not said.
+    #[arg(long)]
+    connect_rate: Option<u32>,
 }
 
 /// Measures a storm.
@@ -54,7 +57,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         std::thread::available_parallelism()?,
         load_average()
     ));
-    let cluster = ClusterPlan::of(3).beside_another().start().await?;
+    let plan = ClusterPlan::of(3).beside_another();
+    let plan = match options.connect_rate {
+        Some(rate) => plan.flag("connect-rate", &rate.to_string()),
+        None => plan,
+    };
+    let cluster = plan.start().await?;
     let urls = cluster.device_urls();
     let called = called::start(&urls[..2]).await?;
     // Their own node first; the others take them in.
