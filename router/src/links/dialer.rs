@@ -97,8 +97,8 @@ impl<R: Registrar> Dialer<R> {
                     Ok(None) => return "the peer closed it",
                     Err(_status) => return "the transport failed",
                 },
-                _ = ticks.tick() => {
-                    if !self.link.tick(wire::beat(&self.shared)) {
+                due = ticks.tick() => {
+                    if !self.link.tick(wire::beat(&self.shared), due.elapsed()) {
                         return "nothing was heard";
                     }
                 }

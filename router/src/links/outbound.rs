@@ -201,10 +201,12 @@ impl OutboundLink {
         state.room = Room::new(limits::LINK_ROOM_BYTES);
     }
 
-    /// The clock moved on: beats, and takes no calls while nothing is heard. `false`: the link is dead.
-    pub(crate) fn tick(&self, own: LinkBeat) -> bool {
+    /// The clock moved on: beats, and takes no calls while nothing is heard. `false`: the link is dead. `late`: how much later
+    /// this is than it was due; whoever was not there cannot say that nothing came, and what came has not been read yet.
+    pub(crate) fn tick(&self, own: LinkBeat, late: Duration) -> bool {
         let now = Instant::now();
         let mut state = self.state.lock();
+        state.last_heard = (state.last_heard + late).min(now);
         let silence = now.saturating_duration_since(state.last_heard);
         self.up.store(silence < limits::LINK_SILENT, Ordering::Release);
         if state.beats.sent.is_none_or(|sent| now.saturating_duration_since(sent) >= limits::LINK_BEAT) {
@@ -346,5 +348,25 @@ impl LinkTicket {
     /// No answer is wanted any more.
     pub(crate) fn forget(&self) {
         self.link.forget(self.call_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_was_not_there_does_not_call_its_peer_silent() {
+        let link = OutboundLink::new(NodeId(1));
+        link.opened();
+        let late = limits::LINK_SILENT * 2;
+        tokio::time::advance(late).await;
+        assert!(link.tick(LinkBeat::default(), late));
+        assert!(link.is_up(), "what has come is still to be read");
+        tokio::time::advance(limits::LINK_SILENT).await;
+        assert!(link.tick(LinkBeat::default(), Duration::ZERO));
+        assert!(!link.is_up());
+        tokio::time::advance(limits::LINK_DEAD).await;
+        assert!(!link.tick(LinkBeat::default(), Duration::ZERO));
     }
 }
