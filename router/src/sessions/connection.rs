@@ -274,3 +274,17 @@ impl Connection {
         frame
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_follow_each_other_are_pinged_at_moments_of_their_own() {
+        for herd in [1, 70_000] {
+            let mut tenths = [0; 10];
+            (herd..herd + 1_000).for_each(|id| tenths[(evenly(id) * 10.0) as usize % 10] += 1);
+            assert!(tenths.iter().all(|pinged| (95..=105).contains(pinged)), "{tenths:?}");
+        }
+    }
+}
